@@ -35,6 +35,7 @@ class Batch:
     """One step's share of pairs: their indices, padded tensors and labels, and how many tokens are no padding."""
 
     step: int
+    epoch: int
     rows: np.ndarray
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
@@ -127,4 +128,5 @@ def batches(
                 coming = pool.submit(window, *needed[0]) if needed else None
             chosen = cut[place[2]][shard[0] :: shard[1]]
             labels = torch.from_numpy(pairs.labels[rows[chosen]].astype(np.float32))
-            yield Batch(step, rows[chosen], tokens.batch(chosen, multiple), labels, int(tokens.lengths[chosen].sum()))
+            inputs, size = tokens.batch(chosen, multiple), int(tokens.lengths[chosen].sum())
+            yield Batch(step, place[0], rows[chosen], inputs, labels, size)

@@ -122,13 +122,36 @@ class Adversary(Protocol):
         self,
         model: nn.Module,
         batch: Batch,
-        loss_of: Callable[[Mapping[str, Tensor]], Tensor],
+        objective: "Objective",
         backward: Callable[[Tensor], None],
     ) -> Tensor:
         """Accumulates gradients by calling `backward` as often as it likes; returns the loss to report.
 
-        `loss_of` takes the model's inputs, `batch.inputs` or others that keep its labels (`inputs_embeds`, say).
+        `objective` takes the model's inputs, `batch.inputs` or others that keep its labels (`inputs_embeds`, say).
         """
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a batch as a function of the model's inputs, and its two halves, for adversaries that look at logits."""
+
+    model: nn.Module
+    labels: Tensor
+    compute: Callable[[Tensor, Tensor], Tensor]
+    precision: str
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The loss, a scalar."""
+        return self.loss(self.logits(inputs))
+
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The model's logits of the pairs, float32."""
+        with computing_in(self.model, self.precision):
+            return self.model(**inputs).logits[:, 0].float()
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """The loss of logits, a scalar."""
+        return self.compute(logits, self.labels)
 
 
 # --- the loop ------------------------------------------------------------------------------------------------
@@ -224,17 +247,12 @@ class _Step:
             group["lr"] = learning_rate(batch.step, self.settings)
         # Dropout (and an adversary's noise) follows from the step, so a resumed training draws the same.
         torch.manual_seed(_number("dropout", self.settings.seed, batch.step))
-
-        def loss_of(inputs: Mapping[str, Tensor]) -> Tensor:
-            with computing_in(self.model, self.precision):
-                logits = self.model(**inputs).logits[:, 0].float()
-            return self.loss.compute(logits, batch.labels)
-
+        objective = Objective(self.model, batch.labels, self.loss.compute, self.precision)
         if self.adversary is None:
-            value = loss_of(batch.inputs)
+            value = objective(batch.inputs)
             self.accelerator.backward(value)
         else:
-            value = self.adversary(self.model, batch, loss_of, self.accelerator.backward)
+            value = self.adversary(self.model, batch, objective, self.accelerator.backward)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
