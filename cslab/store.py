@@ -183,10 +183,10 @@ def read_jsonl(path: str | Path, required: Sequence[str] = ()) -> Iterator[tuple
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a JSON file; a broken one gives a `CslabError` with line and column."""
+    """Reads a JSON file; a broken or truncated one gives a `CslabError` with its line."""
+    text = "\n".join(line for _, line in read_lines(path))
     try:
-        with open_bytes(path) as handle:
-            return json.load(handle)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         where = f"{error.msg} at column {error.colno}"
         raise CslabError(f"{path}:{error.lineno}: not JSON ({where}); repair or remake it") from None

@@ -36,6 +36,8 @@ def test_the_same_text_packs_to_the_same_bytes(tmp_path):
         (b"[1]\n", lambda p: list(store.read_jsonl(p)), r"x.tsv:1: a JSON list, expected an object"),
         (b'{"a": 1}\n', lambda p: list(store.read_jsonl(p, ("a", "b"))), r"x.tsv:1: the object has no b"),
         (b"ok\n\xff\xfe\n", lambda p: list(store.read_lines(p)), r"x.tsv:2: not UTF-8"),
+        (b'{"a":\n "\xff"}\n', store.read_json, r"x.tsv:2: not UTF-8"),
+        (b'{"a":\n b}\n', store.read_json, r"x.tsv:2: not JSON"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(tmp_path, content, read, message):
@@ -48,8 +50,9 @@ def test_a_bad_file_is_named_with_its_line(tmp_path, content, read, message):
 def test_a_truncated_gzip_is_one_error_with_its_line(tmp_path):
     path = tmp_path / "x.tsv.gz"
     path.write_bytes(gzip.compress(b"a\n" * 50_000)[:-20])
-    with pytest.raises(CslabError, match=r"x.tsv.gz:\d+: cannot be read"):
-        list(store.read_lines(path))
+    for read in (store.read_lines, store.read_json):
+        with pytest.raises(CslabError, match=r"x.tsv.gz:\d+: cannot be read"):
+            list(read(path))
 
 
 def test_a_stage_is_made_once_and_again_when_something_changed(tmp_path):
