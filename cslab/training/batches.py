@@ -4,7 +4,8 @@ The order is a pure function of (seed, step). Each epoch is a permutation of the
 dozens of batches. The pairs of a window are switched and tokenised together, sorted by length, cut into batches of a
 fixed number of pairs, and the batches shuffled. So padding is small, lengths are those of the very text that is trained
 on, and an interrupted training needs only its step number to go on with the same batches. What is left over at the end
-of an epoch (less than one batch) waits for the next permutation.
+of an epoch (less than one batch) waits for the next permutation. For a loss that compares the pairs of a group, groups
+are permuted, sorted (by their longest pair) and shared among processes as wholes.
 
     >>> plan = Plan(pairs=10, batch=2, window=3, seed=0)
     >>> plan.place(4), plan.place(5)                     # (epoch, window, batch in the window) of a step
@@ -49,16 +50,25 @@ class Batch:
 
 @dataclass(frozen=True)
 class Plan:
-    """The order of training: `pairs` pairs, `batch` of them a step, sorted by length within `window` batches."""
+    """The order of training: `pairs` pairs, `batch` of them a step, sorted by length within `window` batches.
+
+    Groups of `group` pairs that follow one another stay together.
+    """
 
     pairs: int
     batch: int
     window: int
     seed: int
+    group: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch <= self.pairs:
             raise CslabError(f"training: batches of {self.batch} from {self.pairs} pairs; lower the batch or add pairs")
+        if self.batch % self.group:
+            near = max(1, round(self.batch / self.group)) * self.group
+            raise CslabError(
+                f"training: batches of {self.batch} pairs cannot hold whole groups of {self.group}; use {near}"
+            )
 
     @property
     def steps(self) -> int:
@@ -74,12 +84,21 @@ class Plan:
         """The pairs of a window."""
         start = window * self.window * self.batch
         stop = min(start + self.window * self.batch, self.steps * self.batch)
-        return _permutation(self.pairs, self.seed, epoch)[start:stop]
+        groups = _permutation(self.pairs // self.group, self.seed, epoch)[start // self.group : stop // self.group]
+        return self._whole(groups)
 
     def cut(self, epoch: int, window: int, lengths: np.ndarray) -> list[np.ndarray]:
         """Places within the window, batch by batch: like lengths together, batches in random order."""
-        order = np.argsort(lengths, kind="stable").reshape(-1, self.batch)
+        longest = lengths.reshape(-1, self.group).max(1)
+        order = self._whole(np.argsort(longest, kind="stable")).reshape(-1, self.batch)
         return list(order[generator("batches", self.seed, epoch, window).permutation(len(order))])
+
+    def share(self, chosen: np.ndarray, number: int, count: int) -> np.ndarray:
+        """The share of a batch that process `number` of `count` takes: every `count`-th group, so lengths are alike."""
+        return chosen.reshape(-1, self.group)[number::count].reshape(-1)
+
+    def _whole(self, groups: np.ndarray) -> np.ndarray:
+        return (groups[:, None] * self.group + np.arange(self.group)).reshape(-1)
 
 
 @lru_cache(maxsize=2)
@@ -126,7 +145,7 @@ def batches(
                 current = place[:2]
                 needed.pop(0)
                 coming = pool.submit(window, *needed[0]) if needed else None
-            chosen = cut[place[2]][shard[0] :: shard[1]]
+            chosen = plan.share(cut[place[2]], *shard)
             labels = torch.from_numpy(pairs.labels[rows[chosen]].astype(np.float32))
             inputs, size = tokens.batch(chosen, multiple), int(tokens.lengths[chosen].sum())
             yield Batch(step, place[0], rows[chosen], inputs, labels, size)

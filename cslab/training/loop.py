@@ -11,6 +11,7 @@ batches and the dropout of a step follow from the seed and the step number, so n
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,7 +134,7 @@ class Adversary(Protocol):
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a batch as a function of the model's inputs, and its two halves, for adversaries that look at logits."""
+    """The loss of a batch as a function of the model's inputs, and its halves, for adversaries that look at logits."""
 
     model: nn.Module
     labels: Tensor
@@ -194,8 +195,9 @@ def train(
         raise CslabError(
             f"training: {accelerator.num_processes} processes were launched, the loop runs in one; start one"
         )
-    plan = Plan(len(pairs), settings.batch, settings.window, settings.seed)
-    step = _Step.prepare(encoder, settings, loss_named(settings.loss, pairs.labels), accelerator, adversary)
+    loss = loss_named(settings.loss, pairs.labels, pairs.group)
+    plan = Plan(len(pairs), settings.batch, settings.window, settings.seed, pairs.group if loss.grouped else 1)
+    step = _Step.prepare(encoder, settings, loss, plan.group, accelerator, adversary)
     key = fingerprint([settings, pairs.key(), encoder.name, len(encoder.tokenizer)])
     record = Record.open(Path(folder), key, encoder.model, step.optimizer)
     if progress:
@@ -225,6 +227,7 @@ class _Step:
     optimizer: torch.optim.Optimizer
     settings: TrainSettings
     loss: Loss
+    group: int
     accelerator: Any
     adversary: Adversary | None
     precision: str
@@ -232,7 +235,13 @@ class _Step:
 
     @classmethod
     def prepare(
-        cls, encoder: Encoder, settings: TrainSettings, loss: Loss, accelerator: Any, adversary: Adversary | None
+        cls,
+        encoder: Encoder,
+        settings: TrainSettings,
+        loss: Loss,
+        group: int,
+        accelerator: Any,
+        adversary: Adversary | None,
     ) -> "_Step":
         precision, because = choose_precision(settings.precision, accelerator.device)
         encoder.model.get_input_embeddings().weight.requires_grad_(settings.train_embeddings)
@@ -240,14 +249,14 @@ class _Step:
             parameter_groups(encoder.model, settings.weight_decay), lr=settings.lr, fused=True
         )
         model, optimizer = accelerator.prepare(encoder.model.train(), optimizer)
-        return cls(model, optimizer, settings, loss, accelerator, adversary, precision, because)
+        return cls(model, optimizer, settings, loss, group, accelerator, adversary, precision, because)
 
     def __call__(self, batch: Batch) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(batch.step, self.settings)
         # Dropout (and an adversary's noise) follows from the step, so a resumed training draws the same.
         torch.manual_seed(_number("dropout", self.settings.seed, batch.step))
-        objective = Objective(self.model, batch.labels, self.loss.compute, self.precision)
+        objective = Objective(self.model, batch.labels, partial(self.loss, group=self.group), self.precision)
         if self.adversary is None:
             value = objective(batch.inputs)
             self.accelerator.backward(value)

@@ -81,6 +81,27 @@ def test_shards_part_each_batch(tokenizer):
         assert [len(s.rows) for s in shares] == [4, 4]
 
 
+def test_groups_stay_together(tokenizer):
+    plan = Plan(pairs=48, batch=12, window=2, seed=3, group=3)
+    whole = drawn(plan, tokenizer, range(8))
+    for batch in whole:
+        groups = batch.rows.reshape(-1, 3)
+        assert (groups == groups[:, :1] // 3 * 3 + [0, 1, 2]).all()
+    for epoch in (whole[:4], whole[4:]):
+        assert sorted(np.concatenate([b.rows for b in epoch])) == list(range(48))
+    parts = [drawn(plan, tokenizer, range(8), shard=(r, 2)) for r in range(2)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert all((s.rows.reshape(-1, 3) % 3 == [0, 1, 2]).all() for s in shares)
+        assert sorted(batch.rows) == sorted(np.concatenate([s.rows for s in shares]))
+    for later, expected in zip(drawn(plan, tokenizer, range(5, 8)), whole[5:], strict=True):
+        assert later.rows.tolist() == expected.rows.tolist()
+
+
+def test_a_batch_that_would_part_a_group_is_refused():
+    with pytest.raises(CslabError, match=r"batches of 64 pairs cannot hold whole groups of 5; use 65"):
+        Plan(pairs=100, batch=64, window=4, seed=0, group=5)
+
+
 def test_lengths_can_be_padded_to_a_multiple(tokenizer):
     plan = Plan(pairs=40, batch=8, window=2, seed=3)
     assert all(b.inputs["input_ids"].shape[1] % 8 == 0 for b in drawn(plan, tokenizer, range(5), multiple=8))

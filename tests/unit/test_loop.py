@@ -13,6 +13,7 @@ from cslab.store import CslabError
 from cslab.training import record
 from cslab.training.conditions import CONDITIONS, pair_texts
 from cslab.training.loop import TrainSettings, learning_rate, parameter_groups, train
+from cslab.training.losses import LOSSES
 from cslab.training.pairs import sample_pairs
 from tests.tiny import LETTERS, WORDS, tiny_encoder
 
@@ -94,6 +95,15 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path, monkeypatch, one_
     ]
     for name in ("step", "loss", "lr"):
         assert [row[name] for row in logs[0]] == pytest.approx([row[name] for row in logs[1]])
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES if LOSSES[name].grouped])
+def test_every_loss_of_groups_trains(tmp_path, loss):
+    encoder = tiny_encoder(tmp_path / "tiny", dropout=0.0)
+    summary = train(encoder, PAIRS, switched_texts(), changed(loss=loss, steps=8, log_every=8), tmp_path, progress=None)
+    assert np.isfinite(summary["loss"])
+    with pytest.raises(CslabError, match="whole groups of 2; use 8"):
+        train(encoder, PAIRS, switched_texts(), changed(loss=loss, batch=7), tmp_path, progress=None)
 
 
 def test_the_seed_decides(tmp_path, one_thread):
