@@ -105,15 +105,22 @@ def softmax_rows(
     Args: as for `csls`; x' runs over `background`.
     """
     half = (lambda at: lambda share: progress(at + share / 2)) if progress else (lambda at: None)
-    others = queries if background is None else background
-    total = keys.new_empty(len(keys))
-    for start, block in _blocks(keys, others, budget, half(0)):
-        total[start : start + len(block)] = block.mul_(beta).logsumexp(1)
+    total = log_sums(keys, queries if background is None else background, beta, budget, half(0))
     found, _ = rank_rows(queries, keys, k, total / beta, 0, budget, half(0.5))
     return Found(torch.exp(beta * found.scores), found.rows)
 
 
-def _blocks(queries: torch.Tensor, keys: torch.Tensor, budget: int, progress: Progress | None):
+def log_sums(
+    keys: torch.Tensor, others: torch.Tensor, beta: float, budget: int = BUDGET, progress: Progress | None = None
+) -> torch.Tensor:
+    """log Σ_x' exp(β cos(x', y)) of each key y over `others`, (m,): the denominator of the inverted softmax."""
+    total = keys.new_empty(len(keys))
+    for start, block in blocks(keys, others, budget, progress):
+        total[start : start + len(block)] = block.mul_(beta).logsumexp(1)
+    return total
+
+
+def blocks(queries: torch.Tensor, keys: torch.Tensor, budget: int = BUDGET, progress: Progress | None = None):
     """Yields (first query, products of a block of queries with all keys); the block's memory is used again."""
     size = max(1, min(len(queries), budget // max(1, 4 * len(keys))))
     buffer = keys.new_empty(size, len(keys))
@@ -162,7 +169,7 @@ def rank_rows(
     if padding:
         keys = torch.cat([keys, keys.new_zeros(padding, keys.shape[1])])
         penalty = None if penalty is None else torch.cat([penalty, penalty[-1:].expand(padding)])
-    for start, block in _blocks(queries, keys, budget, progress):
+    for start, block in blocks(queries, keys, budget, progress):
         block[:, real:] = -torch.inf
         maxima = block.view(len(block), -1, _CHUNK).amax(2)
         part = slice(start, start + len(block))
