@@ -8,7 +8,7 @@
 """
 
 from cslab.switching.draw import Key, Side
-from cslab.switching.policy import POLICIES, Policy, bilingual, policy_named, with_rate
+from cslab.switching.policy import POLICIES, Policy, bilingual, from_source, policy_named, with_rate
 from cslab.switching.record import Count, Span, Switched
 from cslab.switching.share import Tally, at_share, tally
 from cslab.switching.switch import Switcher, switch
@@ -25,6 +25,7 @@ __all__ = [
     "Tally",
     "at_share",
     "bilingual",
+    "from_source",
     "policy_named",
     "switch",
     "tally",

@@ -25,6 +25,12 @@ from cslab.text import SEGMENTERS, Segmenter, carry_case, fold, longest_match
 
 Lexicons = Mapping[str, Lexicon | Sequence[Lexicon]]
 
+# Language → name of its stop-words in bm25s.
+STOPWORDS = {
+    **{"en": "EN_PLUS", "de": "GERMAN", "nl": "DUTCH", "fr": "FRENCH", "es": "SPANISH", "pt": "PORTUGUESE"},
+    **{"it": "ITALIAN", "ru": "RUSSIAN", "sv": "SWEDISH", "no": "NORWEGIAN", "tr": "TURKISH", "zh": "CHINESE"},
+}
+
 # Rows are kept for this many surface forms, then begun anew: a million texts must not fill the memory.
 _KEPT = 1 << 18
 
@@ -169,8 +175,6 @@ def stopwords_of(code: str) -> frozenset[str]:
     """
     from bm25s import stopwords as lists
 
-    names = {"en": "EN_PLUS", "de": "GERMAN", "nl": "DUTCH", "fr": "FRENCH", "es": "SPANISH", "pt": "PORTUGUESE"}
-    names |= {"it": "ITALIAN", "ru": "RUSSIAN", "sv": "SWEDISH", "no": "NORWEGIAN", "tr": "TURKISH", "zh": "CHINESE"}
-    if code not in names:
-        raise CslabError(f"no stop-words for '{code}' (have: {', '.join(names)}); set the policy's words to 'all'")
-    return frozenset(fold(word) for word in getattr(lists, f"STOPWORDS_{names[code]}"))
+    if code not in STOPWORDS:
+        raise CslabError(f"no stop-words for '{code}' (have: {', '.join(STOPWORDS)}); set the policy's words to 'all'")
+    return frozenset(fold(word) for word in getattr(lists, f"STOPWORDS_{STOPWORDS[code]}"))

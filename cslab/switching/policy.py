@@ -39,14 +39,15 @@ class Policy:
             monolingual lexicon).
         weights: language → weight of its draw (1 where not named).
         draw: the language is drawn anew for each `token` (unit), or once per `text`.
-        subset: languages that one example may use, drawn for its two sides together; 0 for all.
+        subset: languages that one example may use, drawn for its id: two sides under one id share them; 0 for all.
         sentence: probability that a sentence is touched at all.
         phrase: words that are drawn together, up to a punctuation mark; each is then looked up on its own.
         longest: longest n-gram looked up, in words; the longest match wins, on word boundaries.
         words: switch `all` words, or `content` words only (no stop-words).
         choice: take the `first` translation, or draw among the best `top_k`, `uniform`-ly or in proportion to `score`.
         top_k: translations to choose from; 0 for all.
-        keep_source: the source word is one of the choices (synonym substitution of 2104.08645).
+        keep_source: the source word is one of the choices (synonym substitution of 2104.08645). Of n + 1 choices, one
+            is no switch: by so much the realised share stays below p × coverage.
         casing: `carry` the source word's casing over, `lower`-case the new word, or leave it `as is` in the lexicon.
         source: the language of the texts.
         segmenter: name in `cslab.text.SEGMENTERS`, `longest` for the longest match against the lexicons, or `auto`:
@@ -86,6 +87,10 @@ class Policy:
     def rate(self, side: Side) -> float:
         """p of a side; 0 if the side has no target language but the source."""
         return float(getattr(self, check_side(side))) if self.languages_of(side) else 0.0
+
+    def requested(self, side: Side) -> float:
+        """The probability that a unit of a side is switched if it can be: p, times that of its sentence."""
+        return self.rate(side) * self.sentence
 
     def languages_of(self, side: Side) -> tuple[str, ...]:
         """Target languages of a side."""
@@ -194,6 +199,22 @@ def bilingual(query_lang: str, doc_lang: str, p: float = 0.5, source: str = "en"
     )
 
 
+def from_source(policy: Policy, source: str) -> Policy:
+    """The policy for texts in another language: the two source languages change places wherever it names them.
+
+    >>> [from_source(POLICIES[name], "de").languages for name in ("ML-CS", "RS-DA")]
+    [('en', 'ru', 'ar', 'nl', 'it'), ('de',)]
+    """
+    places = {policy.source: source, source: policy.source}
+
+    def swapped(codes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if codes is None else tuple(places.get(code, code) for code in codes)
+
+    names = ("languages", "query_languages", "document_languages")
+    weights = {places.get(code, code): weight for code, weight in policy.weights}
+    return replace(policy, source=source, weights=weights, **{name: swapped(getattr(policy, name)) for name in names})
+
+
 def with_rate(policy: Policy, p: float) -> Policy:
     """The policy with p on every side that it switches."""
     return replace(policy, **{side: p for side in SIDES if getattr(policy, side) > 0})
@@ -225,14 +246,18 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def policy_named(name: str) -> Policy:
+def policy_named(name: str, source: str = "en") -> Policy:
     """A published policy by name, or `BL-CS en-de` for any language pair.
+
+    Args:
+        name: of the policy.
+        source: language of the texts.
 
     Raises:
         CslabError: for a name that is not known.
     """
     if name.startswith("BL-CS ") and "-" in name[6:]:
-        return bilingual(*name.removeprefix("BL-CS ").split("-", 1))
+        return bilingual(*name.removeprefix("BL-CS ").split("-", 1), source=source)
     if name not in POLICIES:
         raise CslabError(f"policy '{name}' is not known; {nearest(name, [*POLICIES, 'BL-CS en-de'])}")
-    return POLICIES[name]
+    return POLICIES[name] if source == POLICIES[name].source else from_source(POLICIES[name], source)

@@ -47,14 +47,20 @@ class Tally:
         """One row per side and language.
 
         Returns:
-            Dictionaries with `side`, `language`, `requested` (p), `words` of the side; `drawn`, `eligible` and
-            `switched` words of the language; `coverage` (eligible / drawn), `realised` (switched / words of the side).
+            Dictionaries with `side`, `language`, `requested` (p, times that of the sentence), `words` of the side;
+            `drawn`, `eligible` and `switched` words of the language; `coverage` (eligible / drawn), `realised`
+            (switched / words of the side).
         """
         rows = []
         for side in SIDES:
             for code in self.policy.languages_of(side):
                 drawn, eligible, switched = self._counts.get((side, code), (0, 0, 0))
-                row = {"side": side, "language": code, "requested": self.policy.rate(side), "words": self.words[side]}
+                row = {
+                    "side": side,
+                    "language": code,
+                    "requested": self.policy.requested(side),
+                    "words": self.words[side],
+                }
                 row |= {"drawn": drawn, "eligible": eligible, "switched": switched}
                 shares = {"coverage": eligible / max(1, drawn), "realised": switched / max(1, self.words[side])}
                 rows.append(row | shares)
@@ -65,7 +71,7 @@ class Tally:
         sums = [sum(counts) for counts in zip(*(c for (s, _), c in self._counts.items() if s == side), strict=True)]
         drawn, eligible, switched = sums or (0, 0, 0)
         shares = {"coverage": eligible / max(1, drawn), "realised": switched / max(1, self.words[side])}
-        return {"requested": self.policy.rate(side)} | shares
+        return {"requested": self.policy.requested(side)} | shares
 
 
 def tally(

@@ -17,6 +17,7 @@ from cslab.collections.trec import Run
 from cslab.evaluation.settings import Task
 from cslab.lexicon.lexicon import Lexicon
 from cslab.store import CslabError
+from cslab.switching.choices import STOPWORDS
 from cslab.switching.draw import SIDES, Key
 from cslab.switching.policy import POLICIES, Policy, policy_named
 from cslab.switching.share import Tally
@@ -55,7 +56,7 @@ class SwitchExplorer(Explorer):
         Args:
             lexicons: target language → lexicon from the language of the texts.
             examples: (query, document) texts to pick from.
-            policy: a name in `POLICIES`, or `BL-CS en-de` for a pair.
+            policy: a name in `POLICIES`, or `BL-CS en-de` for a pair; for texts of the lexicons' source language.
             other: a second policy to compare with, or `no switching`.
             encoder: a cross-encoder that scores the pair before and after switching, if given.
             seed: of the draws.
@@ -64,7 +65,9 @@ class SwitchExplorer(Explorer):
             raise CslabError("SwitchExplorer: give at least one lexicon and one (query, document) example")
         self.lexicons, self.encoder = dict(lexicons), encoder
         self.source = next(iter(lexicons.values())).source
-        names = [*usable_policies(lexicons, self.source)]
+        # What is asked for is offered too: if a lexicon is lacking the view says which, a wrong name is told at once.
+        asked = [policy_named(name, self.source).name for name in (policy, other) if name != ORIGINAL]
+        names = list(dict.fromkeys([*usable_policies(lexicons, self.source), *asked]))
         picks = [(f"{n + 1}. {shorten(q)}", n) for n, (q, _) in enumerate(examples[:LISTED])]
         self.examples = list(examples)
         self.example = field(w.Dropdown, "example", 0, "34rem", options=picks, label_width="5rem")
@@ -74,8 +77,9 @@ class SwitchExplorer(Explorer):
         }
         self.policy = field(w.Dropdown, "policy", policy, "16rem", options=names)
         self.other = field(w.Dropdown, "beside it", other, "16rem", options=[ORIGINAL, *names])
-        self.languages = {code: field(w.Checkbox, language_name(code), True, indent=False) for code in lexicons}
-        start = policy_named(policy)
+        targets = [code for code in lexicons if code != self.source]
+        self.languages = {code: field(w.Checkbox, language_name(code), True, indent=False) for code in targets}
+        start = policy_named(policy, self.source)
         self.rates = {side: rate(f"p {side}", start.rate(side)) for side in SIDES}
         self.seed = field(w.BoundedIntText, "seed", seed, "9rem", min=0, max=10**6)
         self.epoch = field(w.BoundedIntText, "epoch", 0, "9rem", min=0, max=10**6)
@@ -89,7 +93,7 @@ class SwitchExplorer(Explorer):
                 self.texts[side].value = text
         if control is self.policy:
             for side, slider in self.rates.items():
-                slider.value = policy_named(control.value).rate(side)
+                slider.value = policy_named(control.value, self.source).rate(side)
         fixed = all(name == ORIGINAL or name.startswith("BL-CS") for name in (self.policy.value, self.other.value))
         for box in self.languages.values():
             box.disabled = fixed
@@ -106,7 +110,7 @@ class SwitchExplorer(Explorer):
         return found if self.other.value == ORIGINAL else [*found, self._with_languages(self.other.value)]
 
     def _with_languages(self, name: str) -> Policy:
-        policy = policy_named(name)
+        policy = policy_named(name, self.source)
         if policy.name.startswith("BL-CS") or set(policy.languages) == {self.source}:
             return policy
         if not self.chosen:
@@ -160,9 +164,13 @@ class SwitchExplorer(Explorer):
 
 
 def usable_policies(lexicons: Mapping[str, Lexicon], source: str) -> list[str]:
-    """The published policies that these lexicons serve, and BL-CS into each language."""
-    synonyms = source in lexicons
-    named = [p.name for p in POLICIES.values() if synonyms or set(p.languages) != {source}]
+    """The published policies that serve texts of a language with these lexicons, and BL-CS into each language."""
+
+    def serves(policy: Policy) -> bool:
+        listed = source in STOPWORDS or not (policy.faithful or policy.words == "content")
+        return listed and (source in lexicons or set(policy.languages) != {policy.source})
+
+    named = [policy.name for policy in POLICIES.values() if serves(policy)]
     return [*named, *(f"BL-CS {source}-{code}" for code in lexicons if code != source)]
 
 

@@ -91,15 +91,15 @@ def test_faithful_mode_is_the_published_pipeline(languages):
 
 
 SHARES = [
-    *(
-        POLICIES[name]
-        for name in ("ML-CS", "per text", "CoSDA-ML", "M3P", "NaiveMix", "CAT", "ML-CS faithful", "Wiki-CS faithful")
-    ),
+    *(policy for policy in POLICIES.values() if not policy.keep_source),
     *(replace(POLICIES["ML-CS"], query=p, document=p) for p in (0.25, 0.75, 1.0)),
     bilingual("it", "de", 0.5),
     Policy("titles", 0.5, 0.5, longest=3),
     Policy("weighted", weights={"de": 5}),
     Policy("content", words="content", choice="uniform", top_k=0),
+    Policy("best three", choice="score", top_k=3),
+    Policy("phrases", subset=1, phrase=3),
+    Policy("queries alone", query=0.9, document=0.0),
 ]
 
 
@@ -112,13 +112,48 @@ def test_realised_share_is_p_times_coverage(policy):
     for side, texts in (("query", queries), ("document", documents)):
         got, sides = run.summary(side), [row for row in run.rows() if row["side"] == side]
         eligible = sum(row["eligible"] for row in sides)
-        p = got["requested"] * policy.sentence
+        p = got["requested"]
         # Words of a sentence, a phrase or a text share draws: the error is that of so many independent clusters.
         clusters = len(texts) * (2 if policy.sentence < 1 else 5)
-        error = 4 * (p * (1 - p) / min(eligible, clusters)) ** 0.5 + 1e-9
+        error = 4 * (p * (1 - p) / max(1, min(eligible, clusters))) ** 0.5 + 1e-9
         assert got["realised"] == pytest.approx(
             p * got["coverage"] * sum(row["drawn"] for row in sides) / run.words[side], abs=error * got["coverage"]
         )
+
+
+@cache
+def synonyms() -> Lexicon:
+    """English words that share a German translation."""
+    back, pairs = {}, []
+    for word, options in muse()["de"].entries.items():
+        for option in options:
+            back.setdefault(fold(option.text), []).append(word)
+    for words_ in back.values():
+        pairs += [(one, other) for one in words_ for other in words_ if one != other]
+    return Lexicon.from_pairs("en", "en", dict.fromkeys(pairs))
+
+
+@needs_shared(MUSE, TRAIN)
+@pytest.mark.parametrize("p", [0.4, 1.0])
+def test_realised_share_of_synonyms_is_less_by_what_keeps_its_word(p):
+    documents = train_texts("nq_qed/corpus.jsonl.gz", 150)
+    run = tally(replace(POLICIES["RS-DA"], document=p), {"en": synonyms()}, documents=documents)
+    counts = [len(synonyms().get(word.text, ())) for text in documents.values() for word in words(text)]
+    eligible, got = [n for n in counts if n], run.summary("document")
+    assert got["coverage"] == len(eligible) / len(counts)
+    wanted = p * sum(n / (n + 1) for n in eligible) / len(counts)
+    assert got["realised"] == pytest.approx(wanted, abs=4 * (0.25 / len(eligible)) ** 0.5)
+
+
+@needs_shared(MUSE, TRAIN)
+@pytest.mark.parametrize("name", ["per text", "RS-DA", "CoSDA-ML", "CAT", "titles"])
+def test_a_share_is_solved_for_under_any_policy(name):
+    documents = train_texts("nq_qed/corpus.jsonl.gz", 400)
+    policy = Policy(name, longest=3) if name == "titles" else POLICIES[name]
+    lexicons = muse() | {"en": synonyms()}
+    solved = at_share(policy, lexicons, 0.15, documents=documents)
+    share = tally(solved, lexicons, documents=documents, seed=9).summary("document")["realised"]
+    assert share == pytest.approx(0.15, abs=0.02)
 
 
 @needs_shared(MUSE, TRAIN)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cslab.store import CslabError
-from cslab.switching import POLICIES, Policy, bilingual, policy_named, with_rate
+from cslab.switching import POLICIES, Policy, bilingual, from_source, policy_named, with_rate
 
 
 @pytest.mark.parametrize("policy", [*POLICIES.values(), bilingual("en", "de"), Policy(weights={"de": 2})], ids=str)
@@ -55,6 +55,16 @@ def test_policies_are_found_by_name():
         policy_named("MLCS")
     with pytest.raises(CslabError, match="not known"):
         policy_named("BL-CS en-qq")
+
+
+def test_policies_for_texts_of_another_language():
+    wiki = policy_named("Wiki-CS", "de")
+    assert (wiki.source, wiki.languages[:2]) == ("de", ("de", "en"))
+    assert policy_named("BL-CS de-en", "de") == bilingual("de", "en", source="de")
+    weighted = from_source(Policy(query_languages=("de", "it"), weights={"de": 2, "it": 3}), "de")
+    assert weighted.query_languages == ("en", "it")
+    assert dict(weighted.weights) == {"en": 2, "it": 3}
+    assert from_source(weighted, "en").query_languages == ("de", "it")
 
 
 def test_with_rate_keeps_a_side_that_is_off():

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cslab.lexicon.lexicon import Lexicon
 from cslab.store import CslabError
-from cslab.switching import POLICIES, Key, Policy, Switcher, bilingual, draw, switch
+from cslab.switching import POLICIES, Key, Policy, Switcher, bilingual, draw, policy_named, switch
 from cslab.switching.share import at_share, tally
-from cslab.text import SEGMENTERS, fold, words
+from cslab.text import SEGMENTERS, fold, from_tokens, words
 
 LINE = "a red fox jumps over the lazy dog near new york city and don't stop it's 12 naïve café"
 ENGLISH = LINE.split()
@@ -271,6 +271,34 @@ def test_unspaced_source_through_a_chosen_segmenter(monkeypatch):
         switch("红", {"en": chinese}, replace(policy, segmenter="jieba"), Key(), "query")
 
 
+@pytest.mark.parametrize(
+    ("source", "pairs", "text", "made"),
+    [
+        ("ja", [("狐", "fox"), ("東京", "Tokyo"), ("走る", "runs")], "狐が東京で走る。", "foxがTokyoでruns。"),
+        ("th", [("สุนัข", "dog"), ("จิ้งจอก", "fox"), ("วิ่ง", "runs")], "สุนัขจิ้งจอกวิ่ง 3 กม.", "dogfoxruns 3 กม."),
+    ],
+)
+def test_other_unspaced_sources(source, pairs, text, made, monkeypatch):
+    lexicons = {"en": Lexicon.from_pairs(source, "en", pairs)}
+    policy = Policy(query=1.0, languages=("en",), source=source, casing="as is")
+    result = switch(text, lexicons, policy, Key(), "query")
+    assert (result.text, result.undo()) == (made, text)
+    keys = [key for key, _ in pairs]
+    monkeypatch.setitem(SEGMENTERS, "tool", from_tokens(lambda _: keys[:1]))
+    only = switch(text, lexicons, replace(policy, segmenter="tool"), Key(), "query")
+    assert [span.source for span in only.spans] == keys[:1]
+
+
+def test_german_texts_into_other_languages():
+    rows = [("der", "{}der"), ("fuchs", "{}fox"), ("lebt", "{}lives"), ("wald", "{}wood")]
+    lexicons = {c: Lexicon.from_pairs("de", c, [(w, t.format(c)) for w, t in rows]) for c in ("en", "ru", "ar")}
+    policy = replace(policy_named("ML-CS", "de"), query=1.0, languages=("en", "ru", "ar"))
+    result = switch("Der Fuchs lebt im Wald.", lexicons, policy, Key(), "query")
+    assert (result.eligible, result.switched, result.words) == (4, 4, 5)
+    content = replace(policy, words="content")
+    assert switch("der Fuchs", lexicons, content, Key(), "query").switched == 1
+
+
 def test_source_language_drawn_leaves_the_text():
     lexicons = {code: LEXICONS[code] for code in ("de", "ru", "ar", "nl", "it")}
     results = [switch(TEXT, lexicons, POLICIES["Wiki-CS"], Key(0, 0, n), "document") for n in range(120)]
@@ -298,6 +326,14 @@ def test_at_share_solves_for_p():
         )
     with pytest.raises(CslabError, match=r"less than 0\.99"):
         at_share(Policy(), LEXICONS, 0.99, queries=texts)
+
+
+def test_requested_counts_the_sentences_that_are_left_alone():
+    rows = tally(POLICIES["CoSDA-ML"], LEXICONS, {str(n): TEXT for n in range(600)}).rows()
+    assert {row["requested"] for row in rows if row["side"] == "query"} == {0.8 * 0.8}
+    drawn, switched = (sum(row[name] for row in rows) for name in ("drawn", "switched"))
+    expected = sum(row["requested"] * row["eligible"] for row in rows)
+    assert switched / drawn == pytest.approx(expected / drawn, abs=0.03)
 
 
 def test_memory_of_rows_is_bounded(monkeypatch):

@@ -76,11 +76,44 @@ def test_bilingual_policies_have_languages_of_their_own(switching):
     assert not any(box.disabled for box in switching.languages.values())
 
 
+def test_texts_of_another_language_than_english():
+    pairs = [("der", "the"), ("Fuchs", "fox"), ("lebt", "lives"), ("Wald", "forest")]
+    lexicons = {
+        "en": Lexicon.from_pairs("de", "en", pairs),
+        "ru": Lexicon.from_pairs("de", "ru", [("Fuchs", "лиса"), ("Wald", "лес")]),
+        "de": Lexicon.from_pairs("de", "de", [("Wald", "Forst")]),
+    }
+    explorer = SwitchExplorer(lexicons, [("Wo lebt der Fuchs?", "Der Fuchs lebt im Wald.")], "BL-CS de-en", "ML-CS")
+    explorer.rates["document"].value = 1.0
+    assert "The" in explorer.view.value
+    assert "Fox" in explorer.view.value
+    assert 'class="cs-text" lang="de"' in explorer.view.value
+    assert list(explorer.languages) == ["en", "ru"]
+    for name in explorer.policy.options:
+        explorer.policy.value = name
+        explorer.rates["document"].value = 1.0
+        assert 'cs-error"' not in explorer.view.value, name
+    explorer.policy.value = "RS-DA"
+    assert set(explorer.policies()[0].languages) == {"de"}
+    polish = {"en": Lexicon.from_pairs("pl", "en", [("lis", "fox")])}
+    offered = SwitchExplorer(polish, [("lis", "lis")]).policy.options
+    assert "ML-CS" in offered
+    assert not {"Wiki-CS", "ML-CS faithful", "RS-DA"} & set(offered), "no stop-words, no synonyms"
+
+
+def test_a_policy_is_offered_by_any_name_that_is_known():
+    both = SwitchExplorer(LEXICONS, EXAMPLES, "BL-CS de-ar")
+    assert both.policies()[0].rate("query") == 0.5
+    assert 'cs-error"' not in both.view.value
+    with pytest.raises(CslabError, match="policy 'MLCS' is not known"):
+        SwitchExplorer(LEXICONS, EXAMPLES, other="MLCS")
+
+
 def test_a_mistake_is_a_note_in_the_view(switching):
     for box in switching.languages.values():
         box.value = False
     assert "tick at least one" in switching.view.value
-    assert "cs-error" in switching.static()
+    assert 'cs-error"' in switching.static()
 
 
 def test_two_equal_policies_stand_side_by_side(switching):
