@@ -227,12 +227,12 @@ class PairIds:
         """The tokenizer's frame of a pair."""
         return self.tokens.frame
 
-    def window(self, epoch: int, qids: Sequence[str], dids: Sequence[str]) -> Window:
-        """The pairs (`qids[n]`, `dids[n]`) as they read in an epoch."""
+    def window(self, epoch: int, qids: Sequence[str], dids: Sequence[str], copy: int = 0) -> Window:
+        """The pairs (`qids[n]`, `dids[n]`) as they read in an epoch; further copies are further draws of the same."""
         sides = []
         for side, ids in (("query", qids), ("document", dids)):
             names = {name: row for row, name in enumerate(dict.fromkeys(ids))}
             order = np.array([names[name] for name in ids], np.int64)
-            sides.append((self.tokens.draw(side, list(names), self.seed, epoch, room=self.max_length), order))
+            sides.append((self.tokens.draw(side, list(names), self.seed, epoch, copy, self.max_length), order))
         (queries, query_rows), (documents, document_rows) = sides
         return Window(queries, documents, query_rows, document_rows, self.frame, self.max_length)

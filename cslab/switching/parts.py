@@ -64,6 +64,7 @@ class Kinds:
         first: for kind × language (flat) the index of its first option, or `NO_OPTION`, or `COMPOUND`.
         variants: bank entry of the kind with its word switched, one per option.
         steps: cumulative probability of each option among those of its word and language.
+        counts: for each option, how many its word and language have from it on.
         unfit: whether a string of the kind is unfit; texts with such a kind are left to the tokenizer.
         compound: the kinds of several points, by number.
     """
@@ -88,17 +89,17 @@ class Kinds:
         self.compound = {number: self._list[number] for number in np.flatnonzero(self.points > 1).tolist()}
         self.first = np.full((count, columns), NO_OPTION, np.int32)
         self.first[self.points > 1] = COMPOUND
-        base, variants, steps, owners = [], [np.zeros(0, np.int32)], array("d"), array("i")
+        base, variants, steps, owners, counts = [], [np.zeros(0, np.int32)], array("d"), array("i"), array("i")
         for start in range(0, count, block):
             base.append(self.bank.add([(kind.string, kind.place) for kind in self._list[start : start + block]]))
-            variants.append(self._variants(range(start, min(start + block, count)), steps, owners))
+            variants.append(self._variants(range(start, min(start + block, count)), steps, owners, counts))
         self.base, self.variants = np.concatenate([np.zeros(0, np.int32), *base]), np.concatenate(variants)
-        self.first, self.steps = self.first.ravel(), np.array(steps)
+        self.first, self.steps, self.counts = self.first.ravel(), np.array(steps), np.array(counts, np.int32)
         self.unfit = (self.base < 0) | (self.points > MOST_POINTS)
         self.unfit[np.array(owners, np.int64)[self.variants < 0]] = True
         self._list, self._numbers = [], {}
 
-    def _variants(self, numbers: range, steps: array, owners: array) -> np.ndarray:
+    def _variants(self, numbers: range, steps: array, owners: array, counts: array) -> np.ndarray:
         parts = []
         for number in numbers:
             kind = self._list[number]
@@ -107,6 +108,7 @@ class Kinds:
                     self.first[number, column] = len(owners)
                     owners.extend([number] * len(options.texts))
                     steps.extend(options.steps or (1.0,))
+                    counts.extend(range(len(options.texts), 0, -1))
                     parts += ((kind.switched({0: text}), kind.place) for text in options.texts)
         return self.bank.add(parts)
 

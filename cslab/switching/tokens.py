@@ -52,6 +52,10 @@ class _Asked(NamedTuple):
         return (draws[:, None] >= self.steps[texts]).sum(axis=1)
 
 
+# The kinds of some texts' parts in a row (-1 for a text in one piece), the texts, and how many parts each has.
+_Cut = tuple[np.ndarray, _Asked, np.ndarray]
+
+
 class _Chosen(NamedTuple):
     """The points drawn, flat: their parts, their numbers among all points, languages and draws of the translation."""
 
@@ -59,6 +63,19 @@ class _Chosen(NamedTuple):
     points: np.ndarray
     languages: np.ndarray
     choices: np.ndarray | None
+
+
+class Slots(NamedTuple):
+    """Texts as drawn, and every bank entry that a part of them could be instead.
+
+    `entries[n]` could take the place of `drawn.entries[places[n]]`: a translation of the part's word into a language of
+    the side (of the text, where the policy draws one for all its words), or the word itself where it was switched.
+    Parts with several words that can be switched have none.
+    """
+
+    drawn: Drawn
+    places: np.ndarray
+    entries: np.ndarray
 
 
 class TokenSwitcher:
@@ -135,19 +152,58 @@ class TokenSwitcher:
         Raises:
             CslabError: for an id that is not among the texts.
         """
-        asked = self._asked(check_side(side), ids, (seed, epoch, copy))
-        plain, groups = self._plain[side][asked.rows], []
+        return self._drawn(side, ids, (seed, epoch, copy), room)[0]
+
+    def slots(self, side: Side, ids: Sequence[str], seed: int, epoch: int, switched: bool = True) -> Slots:
+        """Some texts as `draw` gives them (or, not `switched`, as they are), and what each of their parts could be.
+
+        Texts that take the plain way have no alternatives.
+        """
+        drawn, cuts = self._drawn(side, ids, (seed, epoch, 0), None, switched)
+        kinds = np.concatenate([np.zeros(0, np.int64), *(kinds for kinds, _, _ in cuts)])
+        languages = np.concatenate([kinds[:0], *(self._language_of(*cut) for cut in cuts)])
+        found = [(kinds[:0], np.zeros(0, np.int32))]
+        for column in self.switcher.indices[side].tolist() if self.why is None and self.switcher.rates[side] else ():
+            first = np.where(kinds >= 0, self._kinds.first[kinds * len(self.switcher.languages) + column], NO_OPTION)
+            places = np.flatnonzero((first > NO_OPTION) & ((languages == column) | (languages < 0)))
+            counts = self._kinds.counts[first[places]]
+            found.append((np.repeat(places, counts), self._kinds.variants[spread(first[places], counts)]))
+        places = np.unique(np.concatenate([part for part, _ in found]))
+        if len(places):
+            found.append((places, self._kinds.base[kinds[places]]))
+        places, entries = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        other = entries != drawn.entries[places]
+        return Slots(drawn, places[other], entries[other])
+
+    def _drawn(
+        self, side: Side, ids: Sequence[str], run: tuple[int, int, int], room: int | None, switched: bool = True
+    ) -> tuple[Drawn, list[_Cut]]:
+        """The texts, and how those behind the result's entries were cut, group by group."""
+        asked = self._asked(check_side(side), ids, run)
+        plain, groups, cuts = self._plain[side][asked.rows], [], []
         if self.bank.size > self._size + _KEPT:
             self.bank = self.bank.first(self._mark)
             self._combinations.clear()
         for places, parts in self._layouts(asked, np.flatnonzero(~plain)):
-            made, failed = self._made(asked.at(places), parts, room)
+            some = asked.at(places)
+            made, failed, kinds = self._made(some, parts, room, switched)
             groups.append((places, made))
+            cuts.append((kinds, some, parts.kind_counts[some.rows]))
             plain[places[failed]] = True
         if plain.any():
             slow = np.flatnonzero(plain)
-            groups.append((slow, self._tokenised(side, [Key(seed, epoch, ids[place], copy) for place in slow])))
-        return Drawn.merged(self.bank, len(ids), groups)
+            keys = [Key(run[0], run[1], ids[place], run[2]) for place in slow]
+            groups.append((slow, self._tokenised(side, keys, switched)))
+            cuts.append((np.full(len(slow), -1), asked.at(slow), np.ones(len(slow), np.int64)))
+        return Drawn.merged(self.bank, len(ids), groups), cuts
+
+    def _language_of(self, kinds: np.ndarray, asked: _Asked, counts: np.ndarray) -> np.ndarray:
+        """For each part the language drawn for its whole text, among the switcher's; -1 where words draw their own."""
+        if self.policy.draw == "token":
+            return np.full(len(kinds), -1)
+        rows = np.arange(len(asked.rows))
+        drawn = self.switcher.indices[asked.side][asked.languages(rows, asked.numbers, np.zeros_like(rows))]
+        return np.repeat(drawn, counts)
 
     def _asked(self, side: Side, ids: Sequence[str], run: tuple[int, int, int]) -> _Asked:
         seed, epoch, copy = run
@@ -169,14 +225,16 @@ class TokenSwitcher:
         drawn = asked.languages(places, asked.numbers[places], np.zeros(len(places), np.int64))
         return [(places[drawn == number], parts) for number, parts in enumerate(layouts) if (drawn == number).any()]
 
-    def _made(self, asked: _Asked, parts: PartTexts, room: int | None) -> tuple[Drawn, np.ndarray]:
-        """Draws and puts together; also the places of texts in which a combination turned out unfit."""
+    def _made(
+        self, asked: _Asked, parts: PartTexts, room: int | None, switched: bool
+    ) -> tuple[Drawn, np.ndarray, np.ndarray]:
+        """Draws and puts together; also the texts in which a combination turned out unfit, and the kinds."""
         kinds, counts = parts.of(asked.rows)
         entries, failed = self._kinds.base[kinds], np.zeros(0, np.int64)
-        if self.switcher.rates[asked.side]:
+        if switched and self.switcher.rates[asked.side]:
             wrong = self._exchange(entries, kinds, self._chosen(asked, parts, kinds))
             failed = np.searchsorted(np.cumsum(counts), wrong, side="right") if len(wrong) else failed
-        return self._runs(entries, counts, room), failed
+        return self._runs(entries, counts, room), failed, kinds
 
     def _chosen(self, asked: _Asked, parts: PartTexts, kinds: np.ndarray) -> _Chosen:
         policy, counts = self.policy, parts.point_counts[asked.rows]
@@ -254,8 +312,10 @@ class TokenSwitcher:
             counts = np.minimum(np.searchsorted(ends, begins + room) + 1, last) - first
         return Drawn(self.bank, entries, first, counts, lengths)
 
-    def _tokenised(self, side: Side, keys: Sequence[Key]) -> Drawn:
-        texts = [self.switcher.text(self.texts[side][key.example], key, side) for key in keys]
+    def _tokenised(self, side: Side, keys: Sequence[Key], switched: bool) -> Drawn:
+        texts = [self.texts[side][key.example] for key in keys]
+        if switched:
+            texts = [self.switcher.text(text, key, side) for text, key in zip(texts, keys, strict=True)]
         entries = self.bank.keep(self.bank.encoded(texts))
         lengths = self.bank.lengths[entries].astype(np.int64)
         return Drawn(self.bank, entries, np.arange(len(entries)), np.ones_like(lengths), lengths)

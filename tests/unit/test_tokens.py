@@ -173,3 +173,28 @@ def test_left_sides_are_refused(side, said):
             Frame.of(tokenizer, backend(tokenizer))
     finally:
         setattr(tokenizer, side, before)
+
+
+@pytest.mark.parametrize("policy", [TESTED[0], POLICIES["per text"], replace(POLICIES["Wiki-CS"], query=0.8)])
+@pytest.mark.parametrize("switched", [True, False])
+def test_slots_are_what_parts_could_be(policy, switched):
+    tokenizer, switcher = small_tokenizer("wordpiece uncased"), Switcher(TITLES, policy)
+    texts = dict(enumerate(["the red fox jumps, lazy", "dog near new york", "xyz", "red-fox dog"]))
+    tokens = TokenSwitcher(tokenizer, switcher, texts, {})
+    slots = tokens.slots("query", [*texts, 0], 1, 0, switched)
+    drawn = tokens.draw("query", [*texts, 0], 1, 0)
+    plain = tokenizer([*texts.values(), texts[0]], add_special_tokens=False)["input_ids"]
+    wanted = [drawn[n].tolist() for n in range(5)] if switched else plain
+    assert [slots.drawn[n].tolist() for n in range(5)] == wanted
+    assert len(slots.places) > 5
+    translations = {t.text for code in policy.languages for ts in TITLES[code].entries.values() for t in ts}
+    known = {shown(tokenizer, tokenizer(word)["input_ids"]) for word in translations}
+    source = "".join(shown(tokenizer, ids) for ids in plain)
+    for place, entry in zip(slots.places, slots.entries, strict=True):
+        assert entry != slots.drawn.entries[place]
+        said = shown(tokenizer, slots.drawn.bank[entry])
+        assert said in known or said in source
+
+
+def shown(tokenizer, ids) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=True).replace(" ", "").strip(",.")

@@ -1,0 +1,171 @@
+"""Training on moved embeddings: RS-RP, FGM, PGD, FreeLB and SMART as three small adversaries.
+
+Each is called in place of the plain step (`cslab.training.loop.Adversary`). Step sizes and starts are in radii of the
+ball. With a radius of 0 each is the plain step, bit for bit; all passes of a step draw the same dropout.
+
+    attack = Perturbed(Ball(0.1), special, steps=1, step=1.0, start=0.0, clean=0.5)      # FGM
+    train(encoder, pairs, texts, settings, folder, adversary=attack)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cslab.store import CslabError, nearest
+from cslab.training.ball import Ball, Field, SameDropout, alone, plain_step, shifted
+from cslab.training.batches import Batch
+from cslab.training.loop import Objective
+
+Backward = Callable[[Tensor], None]
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """The loss at a point found by projected gradient ascent: RS-RP (no steps), FGM (one) and PGD (several).
+
+    The objective is `clean` · L(e) + (1 - `clean`) · L(e + delta).
+
+    Attributes:
+        ball: where delta may lie.
+        special: ids of tokens that never move.
+        steps: of ascent.
+        step: length of one, in radii.
+        start: radius of the ball that delta's start is drawn from, in radii; 0 starts at the text itself.
+        clean: weight of the clean loss; 0 leaves it out.
+    """
+
+    ball: Ball
+    special: frozenset[int]
+    steps: int
+    step: float
+    start: float
+    clean: float
+
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward) -> Tensor:
+        """One step's gradients; returns the loss."""
+        if not self.ball.epsilon:
+            return plain_step(batch, objective, backward)
+        field, again = Field.of(model, batch, self.ball, self.special), SameDropout(batch.labels.device)
+        move, gradient, value = field.drawn(self.start) if self.start else field.zero(), None, 0.0
+        if self.clean:
+            # The gradient at the text itself comes with the clean loss, at no cost.
+            at_text = field.zero()
+            with shifted(model, at_text):
+                loss = objective(batch.inputs)
+                backward(self.clean * loss)
+            value, gradient = self.clean * loss.detach(), None if self.start else at_text.grad
+        for _ in range(self.steps):
+            if gradient is None:
+                again()
+                with shifted(model, move):
+                    (gradient,) = torch.autograd.grad(alone(objective)(batch.inputs), move)
+            move, gradient = field.climbed(move, gradient, self.step), None
+        again()
+        with shifted(model, move.detach()):
+            loss = objective(batch.inputs)
+            backward((1 - self.clean) * loss)
+        return value + (1 - self.clean) * loss.detach()
+
+
+@dataclass(frozen=True)
+class FreeLB:
+    """The mean loss along the ascent (1909.11764): each pass gives the weights' gradient and the next step's at once.
+
+    The objective is `clean` · L(e) + (1 - `clean`) · mean over t of L(e + delta_t), t = 0 … `steps` - 1.
+
+    Attributes: as in `Perturbed`; `steps` counts passes, so there are `steps` - 1 ascents.
+    """
+
+    ball: Ball
+    special: frozenset[int]
+    steps: int
+    step: float
+    start: float
+    clean: float
+
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward) -> Tensor:
+        """One step's gradients; returns the loss."""
+        if not self.ball.epsilon:
+            return plain_step(batch, objective, backward)
+        field, again = Field.of(model, batch, self.ball, self.special), SameDropout(batch.labels.device)
+        move, value = field.drawn(self.start) if self.start else field.zero(), 0.0
+        if self.clean:
+            loss = objective(batch.inputs)
+            backward(self.clean * loss)
+            value = self.clean * loss.detach()
+        weight = (1 - self.clean) / self.steps
+        for number in range(self.steps):
+            again()
+            with shifted(model, move):
+                loss = objective(batch.inputs)
+                backward(weight * loss)
+            value = value + weight * loss.detach()
+            if number + 1 < self.steps:
+                move = field.climbed(move, move.grad, self.step)
+        return value
+
+
+def bernoulli(first: Tensor, second: Tensor) -> Tensor:
+    """Symmetrised Kullback-Leibler divergence of two logits read as Bernoulli probabilities, averaged over pairs.
+
+    KL(p‖q) + KL(q‖p) of Bernoulli variables is (p - q)(logit p - logit q).
+
+    >>> bernoulli(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 2.0])).item()
+    0.0
+    """
+    return ((first.sigmoid() - second.sigmoid()) * (first - second)).mean()
+
+
+def squared(first: Tensor, second: Tensor) -> Tensor:
+    """Mean squared difference of logits."""
+    return (first - second).square().mean()
+
+
+DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bernoulli": bernoulli, "squared": squared}
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """SMART's smoothness (1911.03437, equation 2) and VAT: L(e) + `weight` · max over delta of D(f(e), f(e + delta)).
+
+    Attributes: as in `Perturbed`, and
+        weight: of the smoothness.
+        divergence: a row of `DIVERGENCES`.
+    """
+
+    ball: Ball
+    special: frozenset[int]
+    steps: int
+    step: float
+    start: float
+    weight: float
+    divergence: str
+
+    def __post_init__(self) -> None:
+        if self.divergence not in DIVERGENCES:
+            raise CslabError(
+                f"smart: divergence '{self.divergence}' is not known; {nearest(self.divergence, list(DIVERGENCES))}"
+            )
+
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward) -> Tensor:
+        """One step's gradients; returns the loss."""
+        if not self.ball.epsilon:
+            return plain_step(batch, objective, backward)
+        field, again = Field.of(model, batch, self.ball, self.special), SameDropout(batch.labels.device)
+        differ = DIVERGENCES[self.divergence]
+        logits = objective.logits(batch.inputs)
+        # The divergence is flat at the text itself: the ascent has to start beside it.
+        move = field.drawn(self.start)
+        for _ in range(self.steps):
+            again()
+            with shifted(model, move):
+                difference = differ(logits.detach(), alone(objective).logits(batch.inputs))
+                (gradient,) = torch.autograd.grad(difference, move)
+            move = field.climbed(move, gradient, self.step)
+        again()
+        with shifted(model, move.detach()):
+            value = objective.loss(logits) + self.weight * differ(logits, objective.logits(batch.inputs))
+            backward(value)
+        return value.detach()

@@ -1,0 +1,298 @@
+"""Training on chosen texts: fresh variants of a batch, the worst of k, and the adversary that trains on the choice.
+
+A variant of a batch is another draw of the same pure function: copy k of the key (seed, epoch, example, k), copy 0
+being the batch itself. Where a condition switches source text, variants are drawn in token-id space; where it trains on
+translations, they are other translations.
+
+    given = Given(encoder, pairs, texts, max_length=96, lexicons=lexicons)
+    attack = OnText(WorstOf(given.variants(), k=4), clean=0.0)
+    train(encoder, pairs, texts, settings, folder, adversary=attack)
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cslab.ranking.cross_encoder import Encoder
+from cslab.ranking.pair_tokens import pair_tokens
+from cslab.store import CslabError
+from cslab.switching.draw import Key
+from cslab.switching.feed import PairIds
+from cslab.switching.policy import POLICIES, Policy
+from cslab.switching.switch import switcher
+from cslab.switching.tokens import TokenSwitcher
+from cslab.training.ball import SameDropout, alone, embedding_table, plain_step, shifted
+from cslab.training.batches import Batch, PairTexts
+from cslab.training.conditions import Lexicons, SourceTexts, TranslatedTexts
+from cslab.training.loop import Adversary, Objective
+from cslab.training.pairs import Pairs
+
+Inputs = dict[str, Tensor]
+Variants = Callable[[Batch, int], Inputs]  # (batch, copy) → the model's inputs
+
+
+# --- what methods are given ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a training consists of, for methods that look further than the batch.
+
+    Attributes:
+        encoder: the one trained.
+        pairs: ids and labels.
+        texts: what pairs read.
+        max_length: tokens of a pair.
+        lexicons: target language → lexicon, for methods that switch by a policy of their own.
+    """
+
+    encoder: Encoder
+    pairs: Pairs
+    texts: PairTexts
+    max_length: int
+    lexicons: Lexicons
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Ids of tokens that are no text; unknown words are text."""
+        tokenizer = self.encoder.tokenizer
+        return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+
+    def padding(self) -> dict[str, int]:
+        """What fills each input up."""
+        tokenizer = self.encoder.tokenizer
+        names = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        return {"attention_mask": 0} | names
+
+    def ids(self, policy: str | None = None) -> PairIds:
+        """The pairs in token-id space, switched by the condition's policy or one of `POLICIES`.
+
+        Raises:
+            CslabError: for a condition whose text cannot be switched, or a policy that lacks a lexicon.
+        """
+        texts = self.texts
+        if not isinstance(texts, SourceTexts):
+            raise CslabError(
+                "robust training: this condition trains on translations, which the lexicons cannot switch; "
+                "use a method on embeddings, such as fgm, or worst-of-k without a policy"
+            )
+        if policy is None and texts.switcher is not None:
+            made = texts.switcher
+        else:
+            made = switcher(self.lexicons, self._policy(policy or "ML-CS"))
+        queries = {q: texts.queries[q] for q in dict.fromkeys(self.pairs.qids.tolist())}
+        documents = {d: texts.documents[d] for d in dict.fromkeys(self.pairs.dids.tolist())}
+        return PairIds(TokenSwitcher(self.encoder.tokenizer, made, queries, documents), self.max_length, texts.seed)
+
+    def _policy(self, name: str) -> Policy:
+        if name not in POLICIES:
+            raise CslabError(f"robust training: policy '{name}' is not known; use one of {', '.join(POLICIES)}")
+        policy, source = POLICIES[name], self.pairs.language
+        if policy.languages == ("en",):
+            if source not in self.lexicons:
+                raise CslabError(
+                    f"robust training: policy '{name}' takes synonyms, and there is no {source}→{source} lexicon; "
+                    "make one with cslab.lexicon.synonyms"
+                )
+            return replace(policy, languages=(source,), source=source)
+        held = tuple(code for code in self.lexicons if code != source)
+        return replace(policy, languages=held, source=source)
+
+    def variants(self, policy: str | None = None) -> Variants:
+        """Makes variants of batches; with a policy, of the text as that policy switches it."""
+        if policy is None and isinstance(self.texts, TranslatedTexts):
+            return _OfTranslations(self.encoder, self.texts, self.max_length)
+        return _OfIds(self.ids(policy), self.pairs)
+
+
+@dataclass(frozen=True)
+class _OfIds:
+    """Variants drawn in token-id space."""
+
+    ids: PairIds
+    pairs: Pairs
+
+    def __call__(self, batch: Batch, copy: int) -> Inputs:
+        qids, dids = self.pairs.qids[batch.rows].tolist(), self.pairs.dids[batch.rows].tolist()
+        window = self.ids.window(batch.epoch, qids, dids, copy)
+        return on_device(window.batch(np.arange(len(qids)), width_unit(batch)), batch)
+
+
+@dataclass(frozen=True)
+class _OfTranslations:
+    """Variants in other languages drawn from a collection's translations."""
+
+    encoder: Encoder
+    texts: TranslatedTexts
+    max_length: int
+
+    def __call__(self, batch: Batch, copy: int) -> Inputs:
+        seed = Key(self.texts.seed, 0, "variant", copy).number() if copy else self.texts.seed
+        texts = replace(self.texts, seed=seed)(batch.epoch, batch.rows.tolist())
+        tokens = pair_tokens(self.encoder.tokenizer, texts, self.max_length)
+        return on_device(tokens.batch(np.arange(len(texts)), width_unit(batch)), batch)
+
+
+def width_unit(batch: Batch) -> int:
+    """What widths are a multiple of, as in the loop."""
+    return 8 if batch.labels.device.type == "cuda" else 1
+
+
+def on_device(inputs: Mapping[str, Tensor], batch: Batch) -> Inputs:
+    """Inputs where the batch is."""
+    return {name: tensor.to(batch.labels.device, non_blocking=True) for name, tensor in inputs.items()}
+
+
+# --- choosing ------------------------------------------------------------------------------------------------
+
+
+class Seen(NamedTuple):
+    """What a pass over the batch itself has shown: logits, and the gradient at its token embeddings if wanted."""
+
+    logits: Tensor
+    gradient: Tensor | None
+
+
+class Chooser(Protocol):
+    """Chooses the text of a batch that is trained on; `wants` says what it has to see of the batch itself."""
+
+    wants: Literal["nothing", "logits", "gradient"]
+
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, seen: Seen | None) -> Inputs:
+        """The model's inputs; labels stay."""
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A further draw by a policy, whatever the loss: text augmentation such as RS-DA and CAT."""
+
+    variants: Variants
+    wants = "nothing"
+
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, seen: Seen | None) -> Inputs:
+        """The drawn text."""
+        return self.variants(batch, 1)
+
+
+@dataclass(frozen=True)
+class WorstOf:
+    """For each pair, the one of `k` variants whose logit, put in place of the pair's own, gives the largest loss."""
+
+    variants: Variants
+    k: int
+    padding: Mapping[str, int]
+
+    @property
+    def wants(self) -> Literal["nothing", "logits"]:
+        """The logits of the batch itself, which is the first variant."""
+        return "logits" if self.k > 1 else "nothing"
+
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, seen: Seen | None) -> Inputs:
+        """The chosen texts; k - 1 forward passes without gradients."""
+        if self.k == 1:
+            return batch.inputs
+        again, objective = SameDropout(batch.labels.device), alone(objective)
+        others = [self.variants(batch, copy) for copy in range(1, self.k)]
+        with torch.no_grad():
+            logits = [seen.logits]
+            for inputs in others:
+                again()
+                logits.append(objective.logits(inputs))
+        again()
+        return picked([batch.inputs, *others], worst(objective, torch.stack(logits)), self.padding, width_unit(batch))
+
+
+def worst(objective: Objective, logits: Tensor) -> Tensor:
+    """Which variant of each pair is the worst, the other pairs being as they are.
+
+    Args:
+        objective: whose loss is meant; it may compare pairs with each other.
+        logits: (variants, pairs), those of the batch itself first.
+
+    Returns:
+        (pairs,) numbers of variants; the first of equally bad ones.
+    """
+    count, pairs = logits.shape
+    places = torch.arange(pairs, device=logits.device)
+    tried = logits[0].repeat(count * pairs, 1)
+    tried[torch.arange(count * pairs, device=logits.device), places.repeat(count)] = logits.reshape(-1)
+    return torch.vmap(objective.loss)(tried).view(count, pairs).argmax(dim=0)
+
+
+def picked(variants: Sequence[Inputs], chosen: Tensor, padding: Mapping[str, int], multiple: int) -> Inputs:
+    """Row n of variant `chosen[n]`, for all n, no wider than the longest of them."""
+    width, rows = max(one["input_ids"].shape[1] for one in variants), torch.arange(len(chosen), device=chosen.device)
+    made = {}
+    for name in variants[0]:
+        wide = [
+            torch.nn.functional.pad(one[name], (0, width - one[name].shape[1]), value=padding.get(name, 0))
+            for one in variants
+        ]
+        made[name] = torch.stack(wide)[chosen, rows]
+    longest = -(-int(made["attention_mask"].sum(dim=1).max()) // multiple) * multiple
+    return {name: tensor[:, :longest].contiguous() for name, tensor in made.items()}
+
+
+# --- training on the choice ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OnText:
+    """The loss on chosen text: `clean` · L(batch) + (1 - `clean`) · L(chosen), the latter plain or by `then`.
+
+    Attributes:
+        choose: what is trained on.
+        clean: weight of the loss on the batch itself; 0 leaves it out.
+        then: an adversary on the chosen text's embeddings.
+    """
+
+    choose: Chooser
+    clean: float
+    then: Adversary | None = None
+
+    def __call__(
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Callable[[Tensor], None]
+    ) -> Tensor:
+        """One step's gradients; returns the loss."""
+        again = SameDropout(batch.labels.device)
+        seen, value = self._own(model, batch, objective, backward)
+        again()
+        inputs = self.choose(model, batch, objective, seen)
+        again()
+        chosen = replace(batch, inputs=inputs)
+
+        def weighed(loss: Tensor) -> None:
+            backward((1 - self.clean) * loss)
+
+        step = (model, chosen, objective, weighed)
+        loss = self.then(*step) if self.then else plain_step(chosen, objective, weighed)
+        return value + (1 - self.clean) * loss.detach()
+
+    def _own(
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Callable[[Tensor], None]
+    ) -> tuple[Seen | None, Tensor | float]:
+        """A pass over the batch itself: what the choice needs to see, and the clean loss if it is asked for."""
+        wants, ids = self.choose.wants, batch.inputs["input_ids"]
+        if not self.clean and wants == "nothing":
+            return None, 0.0
+        if not self.clean and wants == "logits":
+            with torch.no_grad():
+                return Seen(alone(objective).logits(batch.inputs), None), 0.0
+        move = None
+        if wants == "gradient":
+            move = torch.zeros(*ids.shape, embedding_table(model).embedding_dim, device=ids.device, requires_grad=True)
+        with contextlib.nullcontext() if move is None else shifted(model, move):
+            if not self.clean:
+                logits = alone(objective).logits(batch.inputs)
+                (gradient,) = torch.autograd.grad(objective.loss(logits), move)
+                return Seen(logits.detach(), gradient), 0.0
+            logits = objective.logits(batch.inputs)
+            loss = objective.loss(logits)
+            backward(self.clean * loss)
+        return Seen(logits.detach(), None if move is None else move.grad), self.clean * loss.detach()
