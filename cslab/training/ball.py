@@ -12,6 +12,7 @@ table of token embeddings gives, so it works with any encoder and leaves positio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +119,11 @@ class Field:
     def leaf(move: Tensor) -> Tensor:
         """The same numbers, with a gradient of their own."""
         return move.detach().requires_grad_()
+
+
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids of a tokenizer's special tokens; that of unknown words, which are text, is not among them."""
+    return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
 
 def movable(batch: Batch, special: frozenset[int]) -> Tensor:

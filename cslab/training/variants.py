@@ -24,10 +24,10 @@ from cslab.ranking.pair_tokens import pair_tokens
 from cslab.store import CslabError
 from cslab.switching.draw import Key
 from cslab.switching.feed import PairIds
-from cslab.switching.policy import POLICIES, Policy
+from cslab.switching.policy import Policy, policy_named
 from cslab.switching.switch import switcher
 from cslab.switching.tokens import TokenSwitcher
-from cslab.training.ball import SameDropout, alone, embedding_table, plain_step, shifted
+from cslab.training.ball import SameDropout, alone, embedding_table, plain_step, shifted, special_ids
 from cslab.training.batches import Batch, PairTexts
 from cslab.training.conditions import Lexicons, SourceTexts, TranslatedTexts
 from cslab.training.loop import Adversary, Objective
@@ -60,9 +60,8 @@ class Given:
 
     @cached_property
     def special(self) -> frozenset[int]:
-        """Ids of tokens that are no text; unknown words are text."""
-        tokenizer = self.encoder.tokenizer
-        return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        """Ids of tokens that are no text."""
+        return special_ids(self.encoder.tokenizer)
 
     def padding(self) -> dict[str, int]:
         """What fills each input up."""
@@ -91,18 +90,17 @@ class Given:
         return PairIds(TokenSwitcher(self.encoder.tokenizer, made, queries, documents), self.max_length, texts.seed)
 
     def _policy(self, name: str) -> Policy:
-        if name not in POLICIES:
-            raise CslabError(f"robust training: policy '{name}' is not known; use one of {', '.join(POLICIES)}")
-        policy, source = POLICIES[name], self.pairs.language
-        if policy.languages == ("en",):
-            if source not in self.lexicons:
-                raise CslabError(
-                    f"robust training: policy '{name}' takes synonyms, and there is no {source}→{source} lexicon; "
-                    "make one with cslab.lexicon.synonyms"
-                )
-            return replace(policy, languages=(source,), source=source)
-        held = tuple(code for code in self.lexicons if code != source)
-        return replace(policy, languages=held, source=source)
+        source = self.pairs.language
+        policy = policy_named(name, source)
+        if policy.languages != (source,):
+            held = tuple(code for code in self.lexicons if code != source)
+            return replace(policy, languages=held)
+        if source not in self.lexicons:
+            raise CslabError(
+                f"robust training: policy '{name}' takes synonyms, and there is no {source}→{source} lexicon; "
+                "make one with cslab.lexicon.synonyms"
+            )
+        return policy
 
     def variants(self, policy: str | None = None) -> Variants:
         """Makes variants of batches; with a policy, of the text as that policy switches it."""

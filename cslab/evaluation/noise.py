@@ -1,0 +1,94 @@
+"""Attacks on embeddings: how a ranker's quality falls as the token embeddings of its pairs are moved.
+
+No text changes; the move lies in a ball around the embeddings of each pair (`cslab.training.ball`), at random, or along
+the gradient that lowers relevant documents and raises the others. The gradient is the worst case of what training on
+perturbed embeddings is meant for; a random move is the common one.
+
+    scores = noise_scores(encoder, task, epsilons=(0.0, 0.1, 0.2), system="Zero-shot")
+    curve(scores)                                     # of attacks.py: the budget is epsilon
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cslab.collections.trec import Run
+from cslab.evaluation.measures import score_run
+from cslab.evaluation.settings import Task
+from cslab.ranking.cross_encoder import Encoder, checked_length
+from cslab.ranking.pair_tokens import PairTokens, pair_tokens, token_batches
+from cslab.store import CslabError, nearest
+from cslab.training.ball import Ball, Field, shifted, special_ids
+from cslab.training.batches import Batch
+
+KINDS = ("random", "gradient")
+
+
+def noise_scores(
+    encoder: Encoder,
+    task: Task,
+    epsilons: Sequence[float] = (0.0, 0.05, 0.1, 0.2),
+    kind: str = "gradient",
+    system: str = "model",
+    seed: int = 0,
+    depth: int = 10,
+    norm: str = "l2",
+    max_length: int | None = None,
+    measures: Sequence[str] = ("MRR@10", "nDCG@10"),
+) -> pd.DataFrame:
+    """Quality under moved embeddings.
+
+    Args:
+        encoder: the model under attack.
+        task: queries, documents, judgements and candidates.
+        epsilons: radii, in units of the norm of each pair's embeddings.
+        kind: `random` or `gradient`.
+        system: the model's name.
+        seed: of the random moves.
+        depth: candidates that are ranked.
+        norm: of the ball.
+        max_length: tokens of a pair.
+        measures: names of measures.
+
+    Returns:
+        The columns of `attacks.attack_scores`; the budget is epsilon, no words change.
+    """
+    if kind not in KINDS:
+        raise CslabError(f"noise: kind '{kind}' is not known; {nearest(kind, KINDS)}")
+    ids = [(q, did) for q in task.queries if q in task.candidates.scores for did in task.candidates.ranking(q, depth)]
+    texts = [(task.queries[q], task.documents[did]) for q, did in ids]
+    relevant = np.array([task.qrels.get(q, {}).get(did, 0) > 0 for q, did in ids])
+    tokens, parts = pair_tokens(encoder.tokenizer, texts, checked_length(encoder, max_length)), []
+    for epsilon in epsilons:
+        found = _moved(encoder, tokens, relevant, Ball(epsilon, norm), kind, seed)
+        scores: dict[str, dict[str, float]] = {}
+        for (q, did), score in zip(ids, found.tolist(), strict=True):
+            scores.setdefault(q, {})[did] = score
+        run = Run(system, task.query_lang, task.doc_lang, task.candidates.first_stage, scores)
+        rows = score_run(run, task.qrels, system, 0, measures)
+        parts.append(rows.assign(attacked=system, method=f"{kind} noise", budget=epsilon, words=0, rankings=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _moved(encoder: Encoder, tokens: PairTokens, relevant: np.ndarray, ball: Ball, kind: str, seed: int) -> np.ndarray:
+    """Scores of all pairs with their embeddings moved."""
+    model, scores, special = encoder.model, np.zeros(len(relevant), np.float32), special_ids(encoder.tokenizer)
+    model.eval()
+    for number, rows in enumerate(token_batches(tokens.lengths, 4096)):
+        inputs = {name: tensor.to(encoder.device) for name, tensor in tokens.batch(rows).items()}
+        labels = torch.from_numpy(relevant[rows].astype(np.float32)).to(encoder.device)
+        field = Field.of(model, Batch(number, 0, rows, inputs, labels, 0), ball, special)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed * 1_000_003 + number)
+            move = field.drawn() if kind == "random" else field.zero()
+        if kind == "gradient" and ball.epsilon:
+            with shifted(model, move):
+                # What is relevant should score lower, all else higher.
+                harm = (model(**inputs).logits[:, 0].float() * (1 - 2 * labels)).sum()
+                (gradient,) = torch.autograd.grad(harm, move)
+            move = field.climbed(move, gradient, 1.0)
+        with torch.inference_mode(), shifted(model, move.detach()):
+            scores[rows] = model(**inputs).logits[:, 0].float().cpu().numpy()
+    return scores
