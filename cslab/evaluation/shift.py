@@ -1,0 +1,234 @@
+"""Domain shift: how far a test set is from the training text, and whether gains go with that distance.
+
+Reads texts, a task and the tidy score table; gives one row of distances per task, and a regression of gains on them.
+Texts are compared in one language: for a cross-lingual task give the test texts in the training text's language, or the
+vocabulary would measure translation.
+
+    rows = [{"set": "stories", "pair": "en-de"} | text_shift(train, test, "en") | first_stage(task)]
+    regress(gains.merge(pd.DataFrame(rows)), "gain", ["divergence", "language distance"], cluster="set")
+
+>>> found = text_shift(["the fox ran", "the hen ran"], ["the fox sat"], "en")
+>>> round(found["unseen words"], 2), found["length"]
+(0.33, 3.0)
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from cslab.evaluation.measures import score_run
+from cslab.evaluation.settings import Task
+from cslab.lexicon.lexicon import Lexicon
+from cslab.lexicon.spelling import simplify
+from cslab.ranking.first_stage import terms
+from cslab.store import CslabError, nearest
+
+# --- distances -----------------------------------------------------------------------------------------------
+
+
+def text_shift(training: Iterable[str], test: Iterable[str], code: str) -> dict[str, float]:
+    """How far test texts are from training texts of the same language, by their words.
+
+    Args:
+        training: texts trained on, queries or documents.
+        test: texts of the same side.
+        code: their language.
+
+    Returns:
+        `unseen words`: share of the test's running words that training never shows; `divergence`: Jensen–Shannon
+        divergence of the two word distributions in bits (0 the same, 1 nothing in common); `length` and
+        `training length`: mean words of a text; `length ratio`: |ln| of their ratio.
+
+    Raises:
+        CslabError: if there are no words on one side.
+    """
+    seen, asked = _counts(training, code), _counts(test, code)
+    for name, (counts, _) in (("training", seen), ("test", asked)):
+        if not counts:
+            raise CslabError(f"shift: the {name} texts hold no words in '{code}'; give texts of that language")
+    (known, lengths), (wanted, test_lengths) = seen, asked
+    total = sum(wanted.values())
+    unseen = sum(count for word, count in wanted.items() if word not in known) / total
+    mean, test_mean = float(np.mean(lengths)), float(np.mean(test_lengths))
+    return {
+        "unseen words": unseen,
+        "divergence": jensen_shannon(known, wanted),
+        "length": test_mean,
+        "training length": mean,
+        "length ratio": abs(float(np.log(test_mean / mean))),
+    }
+
+
+def _counts(texts: Iterable[str], code: str) -> tuple[Counter[str], list[int]]:
+    counts: Counter[str] = Counter()
+    lengths = []
+    for text in texts:
+        found = terms(text, code)
+        counts.update(found)
+        lengths.append(max(1, len(found)))
+    return counts, lengths
+
+
+def jensen_shannon(first: Mapping[str, int], second: Mapping[str, int]) -> float:
+    """Jensen–Shannon divergence, in bits, of two distributions given as counts.
+
+    >>> jensen_shannon({"a": 2}, {"a": 7}), jensen_shannon({"a": 1}, {"b": 1})
+    (0.0, 1.0)
+    """
+    names = list(dict.fromkeys([*first, *second]))
+    p, q = (np.array([counts.get(name, 0) for name in names], float) for counts in (first, second))
+    p, q = p / p.sum(), q / q.sum()
+    middle = (p + q) / 2
+
+    def relative(x: np.ndarray) -> float:
+        held = x > 0
+        return float((x[held] * np.log2(x[held] / middle[held])).sum())
+
+    return max(0.0, (relative(p) + relative(q)) / 2)
+
+
+def first_stage(task: Task, measure: str = "MRR@10") -> dict[str, float]:
+    """How hard the task is before any re-ranking: quality of the first stage, and how often it finds anything right."""
+    rows = score_run(task.candidates, task.qrels, "first stage", 0, [measure], task.queries)
+    candidates = float(np.mean([len(task.candidates.scores.get(q, ())) for q in task.queries]))
+    return {"first stage": float(rows["value"].mean()), "reachable": task.reachable(), "candidates": candidates}
+
+
+def language_distance(lexicon: Lexicon, sample: int = 2000) -> float:
+    """How unlike two languages write the same words: mean edit distance over length of a lexicon's best translations.
+
+    Words are compared in simplified Latin letters, so that scripts with a table (Cyrillic, Greek) are told apart by
+    words and not by letters; 0 for identical words, 1 for nothing in common.
+
+    Args:
+        lexicon: from one language into the other; its first `sample` entries of three letters or more are used.
+        sample: entries compared.
+    """
+    found = []
+    for word, translations in lexicon.entries.items():
+        if " " not in word and len(word) > 2:
+            one, other = simplify(word), simplify(translations[0].text)
+            found.append(_edits(one, other) / max(1, len(one), len(other)))
+        if len(found) == sample:
+            break
+    if not found:
+        raise CslabError(f"shift: lexicon '{lexicon.name}' has no single word of three letters; give another one")
+    return float(np.mean(found))
+
+
+def _edits(one: str, other: str) -> int:
+    """Levenshtein's distance."""
+    row = list(range(len(other) + 1))
+    for number, letter in enumerate(one, start=1):
+        before, row[0] = row[0], number
+        for place, wanted in enumerate(other, start=1):
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (letter != wanted))
+    return row[-1]
+
+
+# --- regression ----------------------------------------------------------------------------------------------
+
+
+def regress(
+    rows: pd.DataFrame,
+    gain: str,
+    on: Sequence[str],
+    cluster: str,
+    rounds: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Least squares of a gain on distances, with intervals that know how few test sets there are.
+
+    Distances are the same for all queries of a set, so queries are no independent witnesses: whole clusters are drawn
+    again for the intervals (cluster bootstrap), and the p-value shuffles a distance's values among clusters. Each
+    distance is standardised over clusters: a coefficient is the gain per standard deviation, the others held.
+
+    Args:
+        rows: one row per query or per set, with the gain, the distances and the cluster.
+        gain: column of the gain.
+        on: columns of the distances.
+        cluster: column that says which rows share their distances, a test set or a set and pair.
+        rounds: resamples and shuffles.
+        level: of the intervals.
+        seed: of both.
+
+    Returns:
+        Rows `distance, coefficient, low, high, p, alone` (`alone`: correlation of gain and distance over clusters), the
+        intercept first; `attrs` hold `clusters`, `rows` and `r2` (over clusters).
+
+    Raises:
+        CslabError: for a missing column, a distance that does not vary, or fewer clusters than distances + 3.
+    """
+    for name in (gain, cluster, *on):
+        if name not in rows:
+            raise CslabError(f"shift: no column '{name}'; {nearest(name, list(rows))}")
+    means = rows.groupby(cluster, sort=False)[[gain, *on]].mean()
+    weights = rows.groupby(cluster, sort=False).size().to_numpy(float)
+    if len(means) < len(on) + 3:
+        raise CslabError(
+            f"shift: {len(means)} test sets cannot tell {len(on)} distances apart; use {len(on) + 3} or more, "
+            "or fewer distances"
+        )
+    spread = means[list(on)].std(ddof=0)
+    if flat := next((name for name in on if not spread[name] > 0), None):
+        raise CslabError(f"shift: '{flat}' is the same for all test sets, so nothing can depend on it; leave it out")
+    x = ((means[list(on)] - means[list(on)].mean()) / spread).to_numpy()
+    y = means[gain].to_numpy()
+    fitted = _fit(x, y, weights)
+    generator = np.random.default_rng(seed)
+    drawn = _resampled(x, y, weights, rounds, generator)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    p = [np.nan, *(_shuffled(x, y, weights, n, fitted[n + 1], rounds, generator) for n in range(len(on)))]
+    alone = [np.nan, *(float(np.corrcoef(x[:, n], y)[0, 1]) if np.ptp(y) else np.nan for n in range(len(on)))]
+    table = pd.DataFrame({"distance": ["intercept", *on], "coefficient": fitted, "low": low, "high": high})
+    table = table.assign(p=p, alone=alone)
+    rest = weights @ (y - _design(x) @ fitted) ** 2
+    around = weights @ (y - np.average(y, weights=weights)) ** 2
+    table.attrs = {"clusters": len(means), "rows": len(rows), "r2": 1 - rest / around if around else np.nan}
+    return table
+
+
+def _design(x: np.ndarray) -> np.ndarray:
+    return np.hstack([np.ones((len(x), 1)), x])
+
+
+def _fit(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted least squares; of equally good coefficients those of least norm."""
+    root = np.sqrt(weights)[:, None]
+    return np.linalg.lstsq(_design(x) * root, y * root[:, 0], rcond=None)[0]
+
+
+def _resampled(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray, rounds: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Coefficients of samples of clusters; samples in which the distances are not told apart are drawn again."""
+    found: list[np.ndarray] = []
+    for _ in range(20 * rounds):
+        picks = generator.integers(0, len(y), len(y))
+        if np.linalg.matrix_rank(_design(x[picks])) == x.shape[1] + 1:
+            found.append(_fit(x[picks], y[picks], weights[picks]))
+        if len(found) == rounds:
+            break
+    if len(found) < rounds:
+        raise CslabError("shift: the distances cannot be told apart in these test sets; use fewer distances")
+    return np.array(found)
+
+
+def _shuffled(
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    number: int,
+    observed: float,
+    rounds: int,
+    generator: np.random.Generator,
+) -> float:
+    """Two-sided p of a coefficient: its distance's values are shuffled among the clusters."""
+    beyond, moved = 0, x.copy()
+    for _ in range(rounds):
+        moved[:, number] = generator.permutation(x[:, number])
+        beyond += abs(_fit(moved, y, weights)[number + 1]) >= abs(observed) - 1e-12
+    return (beyond + 1) / (rounds + 1)
