@@ -15,7 +15,7 @@ language per text, the text lower-cased, n-grams of blank-separated tokens repla
 | counts | tokens that are no stop-words | all words |
 
 What the released code does beyond the paper's meaning is not repeated: replacing inside words and inside what was
-replaced before. Needs nltk. Token-id space does not apply.
+replaced before. Token-id space does not apply.
 
     >>> from cslab.lexicon.lexicon import Lexicon
     >>> german = Lexicon.from_pairs("en", "de", [("fox", "Fuchs")])
@@ -32,7 +32,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cslab.lexicon.lexicon import Lexicon, Translation
-from cslab.store import CslabError
 from cslab.switching import draw
 from cslab.switching.choices import stopwords_of
 from cslab.switching.draw import Key, Side
@@ -148,10 +147,8 @@ class Faithful:
 
 
 def _treebank() -> tuple[Any, Any]:
-    try:
-        from nltk.tokenize.treebank import TreebankWordDetokenizer, TreebankWordTokenizer
-    except ImportError:
-        raise CslabError("the faithful mode needs nltk for its Treebank tokens; pip install nltk") from None
+    from nltk.tokenize.treebank import TreebankWordDetokenizer, TreebankWordTokenizer
+
     return TreebankWordTokenizer(), TreebankWordDetokenizer()
 
 

@@ -13,10 +13,11 @@ counted and undone.
 """
 
 import operator
+import pickle
 import sys
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from cslab.switching.draw import SIDES, Key, Side
 from cslab.switching.faithful import Faithful
 from cslab.switching.policy import Policy, check_side
 from cslab.switching.record import Count, Span, Switched
-from cslab.text import SEGMENTERS, pieces, sentence_numbers
+from cslab.text import SEGMENTERS, Segmenter, pieces, sentence_numbers
 
 # A chosen switch: number of its first word, size in words, index into `Choices.languages`, options, and the choice. A
 # bare tuple, because a text has dozens of them.
@@ -65,6 +66,12 @@ class Switcher:
         self.rates = {side: policy.rate(side) for side in SIDES}
         self.indices = {side: np.array([index[code] for code in policy.languages_of(side)]) for side in SIDES}
         self._steps = {side: draw.language_steps(policy.weights_of(side), 0, [0]) for side in SIDES if self.rates[side]}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # One string of bytes, without the rows made so far: `datasets` sends a switcher to its workers with dill, which
+        # walks through objects in Python and takes minutes over lexicons. A segmenter of one's own goes beside it.
+        packed = pickle.dumps((self.choices.lexicons, self.policy), pickle.HIGHEST_PROTOCOL)
+        return _unpacked, (packed, SEGMENTERS.get(self.policy.segmenter))
 
     def __call__(self, text: str, key: Key, side: Side) -> Switched:
         """Switches a text."""
@@ -163,6 +170,13 @@ class Switcher:
                     return size, row[language]
         row = self.choices[parts[at]]
         return 1, None if row is None else row[language]
+
+
+def _unpacked(packed: bytes, segmenter: Segmenter | None) -> Switcher:
+    lexicons, policy = pickle.loads(packed)
+    if segmenter is not None:
+        SEGMENTERS.setdefault(policy.segmenter, segmenter)
+    return Switcher(lexicons, policy)
 
 
 def phrase_starts(parts: Sequence[str], longest: int) -> list[int]:

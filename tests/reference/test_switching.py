@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from nltk.tokenize.treebank import TreebankWordDetokenizer, TreebankWordTokenizer
 
 from cslab.lexicon.lexicon import Lexicon, read_muse
 from cslab.switching import POLICIES, Key, Policy, Switcher, bilingual, switch
@@ -74,8 +75,7 @@ def test_default_mode_is_a_plain_loop_over_words():
 @needs_shared(MUSE, TRAIN)
 @pytest.mark.parametrize("languages", [("de",), LANGUAGES])
 def test_faithful_mode_is_the_published_pipeline(languages):
-    nltk = pytest.importorskip("nltk.tokenize.treebank")
-    tokenizer, detokenizer = nltk.TreebankWordTokenizer(), nltk.TreebankWordDetokenizer()
+    tokenizer, detokenizer = TreebankWordTokenizer(), TreebankWordDetokenizer()
     policy = replace(POLICIES["ML-CS faithful"], languages=languages)
     for name, text in train_texts("nq_qed/corpus.jsonl.gz", 120).items():
         key, made = Key(1, 0, name), []

@@ -74,9 +74,3 @@ def test_settings_without_meaning_are_refused():
     with pytest.raises(CslabError, match="set draw to 'text'"):
         Policy(faithful="wiki-cs", longest=3)
     assert bilingual("en", "de", faithful="ml-cs").faithful == "ml-cs"
-
-
-def test_without_nltk_the_remedy_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "nltk.tokenize.treebank", None)
-    with pytest.raises(CslabError, match="pip install nltk"):
-        switch("fox", {"de": LEXICONS["de"]}, Policy(languages=("de",), faithful="ml-cs"), Key(), "query")

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import multiprocessing
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +103,24 @@ def test_same_key_same_text_in_any_order_and_process():
         parts = list(pool.map(_in_a_process, [numbers[:7], numbers[7:]]))
     assert forward == backward == parts[0] + parts[1]
     assert len(set(forward)) > 30
+
+
+@pytest.mark.parametrize("policy", [POLICIES["ML-CS"], POLICIES["Wiki-CS faithful"]], ids=lambda policy: policy.name)
+def test_a_switcher_travels_to_other_processes_as_its_lexicons_alone(policy):
+    used = Switcher(LEXICONS, policy)
+    before = len(pickle.dumps(used))
+    made = used(TEXT, Key(1), "query")
+    assert len(pickle.dumps(used)) == before
+    assert pickle.loads(pickle.dumps(used))(TEXT, Key(1), "query") == made
+
+
+def test_a_segmenter_of_ones_own_travels_along(monkeypatch):
+    dill = pytest.importorskip("dill")
+    monkeypatch.setitem(SEGMENTERS, "halves", lambda text: words(text)[: len(words(text)) // 2])
+    switcher = Switcher(LEXICONS, Policy(query=1.0, segmenter="halves"))
+    sent, made = dill.dumps(switcher), switcher.text(TEXT, Key(), "query")
+    monkeypatch.delitem(SEGMENTERS, "halves")
+    assert dill.loads(sent).text(TEXT, Key(), "query") == made != TEXT
 
 
 def test_every_part_of_the_key_matters():
