@@ -24,22 +24,35 @@ def show(widget: "Explorer", main: bool = False) -> None:
         widget: an explorer of this module.
         main: whether the report shows the twin on its first page.
     """
-    from IPython.display import HTML, display
+    from IPython.display import display
 
     display(widget.box)
-    if os.environ.get(HEADLESS):
+    show_twin(widget, main)
+
+
+def show_twin(widget: "Explorer", main: bool = False) -> None:
+    """Displays the static twin of a widget, if no one sits in front of the notebook."""
+    from IPython.display import HTML, display
+
+    if headless():
         display(HTML(widget.static()), metadata={"cslab": {"main": True}} if main else None)
+
+
+def headless() -> bool:
+    """Whether the notebook runs without a person in front of it."""
+    return bool(os.environ.get(HEADLESS))
 
 
 class Explorer:
     """A column of controls above a view; any change of a control makes the view anew."""
 
-    def __init__(self, rows: Sequence[Sequence[w.Widget]]) -> None:
+    def __init__(self, rows: Sequence[Sequence[w.Widget]], below: Sequence[w.Widget] = ()) -> None:
+        """Args: `rows` of controls above the view, and what stands `below` it."""
         self.view = w.HTML()
         self._reacting = False
-        lines = [w.HBox(list(row), layout=w.Layout(flex_flow="row wrap", align_items="center")) for row in rows]
-        self.box = w.VBox([*lines, self.view], layout=w.Layout(width="100%", max_width="72rem"))
-        self._controls = [control for row in rows for control in row if hasattr(control, "value")]
+        lines = [line(row) for row in rows]
+        self.box = w.VBox([*lines, self.view, *below], layout=w.Layout(width="100%", max_width="72rem"))
+        self._controls = [control for row in rows for control in controls_of(row)]
         for control in self._controls:
             control.observe(self._changed, "value")
         self.refresh()
@@ -78,6 +91,21 @@ class Explorer:
         finally:
             self._reacting = False
         self.refresh()
+
+
+def line(row: Sequence[w.Widget]) -> w.Widget:
+    """Controls in a line that breaks where there is no room; a single box stays as it is."""
+    if len(row) == 1 and isinstance(row[0], w.Box):
+        return row[0]
+    return w.HBox(list(row), layout=w.Layout(flex_flow="row wrap", align_items="center"))
+
+
+def controls_of(row: Sequence[w.Widget]) -> list[w.Widget]:
+    """The widgets of a row, and of boxes in it, that hold a value."""
+    inner = [w for box in row if hasattr(box, "children") for w in controls_of(box.children)]
+    return [
+        control for control in row if hasattr(control, "value") and not isinstance(control, (w.HTML, w.Label))
+    ] + inner
 
 
 def field(kind: type[w.Widget], label: str, value: Any, width: str = "auto", **options: Any) -> w.Widget:

@@ -1,8 +1,8 @@
-"""Views as HTML strings: switched text, rankings, translations, tables, bars, notes.
+"""Views as HTML strings: switched text, translations, tables, bars, notes.
 
 Pure functions from records to text: no script, no address of another host, everything escaped. Each view is what a
 widget shows and what a headless run keeps (its static twin). A colour never stands alone: every switched word also
-carries the code of its language, every relevant document the word. Text knows its language and direction.
+carries the code of its language. Text knows its language and direction.
 
     from IPython.display import HTML
     HTML(switched_html(switch(text, lexicons, policy, key, "query"), source="en"))
@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cslab.languages import LANGUAGES, MIXED
-from cslab.store import CslabError
-from cslab.text import fold, words
+from cslab.languages import LANGUAGES
 from cslab.workbench.style import STYLE, colour, escape, language_name
 
 if TYPE_CHECKING:
-    from cslab.collections.trec import Run
-    from cslab.evaluation.settings import Task
     from cslab.lexicon.lexicon import Lexicon
     from cslab.switching.switch import Switched
 
@@ -29,7 +25,7 @@ def _direction(code: str) -> str:
     return LANGUAGES[code].direction if code in LANGUAGES else "auto"
 
 
-def _lang(code: str) -> str:
+def lang_attributes(code: str) -> str:
     """Attributes of an element that holds text of a language (of any language for a pool)."""
     return f'lang="{escape(code)}" dir="{_direction(code)}"' if code in LANGUAGES else 'dir="auto"'
 
@@ -40,7 +36,7 @@ def text_html(text: str, code: str) -> str:
     >>> text_html("كلب <1>", "ar")
     '<bdi lang="ar" dir="rtl">كلب &lt;1&gt;</bdi>'
     """
-    return f"<bdi {_lang(code)}>{escape(text)}</bdi>"
+    return f"<bdi {lang_attributes(code)}>{escape(text)}</bdi>"
 
 
 def _wrap(body: str, extra: str = "") -> str:
@@ -117,7 +113,7 @@ def switched_html(switched: "Switched", source: str = "en", title: str = "", leg
     key = legend_html(sorted(counts), counts) if legend else ""
     if legend and not counts:
         key = '<div class="cs-muted">nothing switched</div>'
-    return _wrap(f'{head}<div class="cs-text" {_lang(source)}>{"".join(pieces)}</div>{key}')
+    return _wrap(f'{head}<div class="cs-text" {lang_attributes(source)}>{"".join(pieces)}</div>{key}')
 
 
 def bars_html(rows: Sequence[tuple[str, float, str]], caption: str = "") -> str:
@@ -134,96 +130,6 @@ def bars_html(rows: Sequence[tuple[str, float, str]], caption: str = "") -> str:
     )
     head = f"<caption>{escape(caption)}</caption>" if caption else ""
     return _wrap(f"<table>{head}<tbody>{body}</tbody></table>")
-
-
-# --- rankings ------------------------------------------------------------------------------------------------
-
-
-def _document_language(task: "Task", did: str) -> str:
-    return did.partition(":")[0] if task.doc_lang == MIXED else task.doc_lang
-
-
-def _clip(text: str, width: int) -> str:
-    return text if len(text) <= width else text[:width].rsplit(" ", 1)[0] + " …"
-
-
-def _shared_words(text: str, wanted: set[str]) -> str:
-    """Escaped text with the words that the query has, too, in bold (short ones are mostly function words)."""
-    pieces, position = [], 0
-    for word in words(text):
-        if len(word.text) > 3 and fold(word.text) in wanted:
-            pieces += escape(text[position : word.start]), f"<b>{escape(word.text)}</b>"
-            position = word.end
-    return "".join([*pieces, escape(text[position:])])
-
-
-def _move(rank: int, before: int | None) -> str:
-    if before is None:
-        return '<span title="not ranked by the other system">new</span>'
-    if before == rank:
-        return '<span title="same rank in the other system">=</span>'
-    return f'<span title="rank {before} in the other system">{"▲" if before > rank else "▼"}{abs(before - rank)}</span>'
-
-
-def ranking_html(task: "Task", run: "Run", qid: str, k: int = 5, other: "Run | None" = None, width: int = 260) -> str:
-    """The best documents of a run for a query, the relevant ones marked, and where the first relevant one stands.
-
-    Args:
-        task: queries, documents and judgements.
-        run: the ranking.
-        qid: a query of the task.
-        k: documents shown.
-        other: a second run; each document's move against it is drawn.
-        width: characters shown of a document.
-
-    Raises:
-        CslabError: for a query that the run does not hold.
-    """
-    if qid not in run.scores:
-        raise CslabError(f"run {run.name} holds no query '{qid}'; take one of task.queries")
-    wanted = {fold(w.text) for w in words(task.queries[qid])}
-    before = {did: rank for rank, did in enumerate(other.ranking(qid), 1)} if other and qid in other.scores else {}
-    ranking, judged = run.ranking(qid), task.qrels.get(qid, {})
-    rows = []
-    for rank, did in enumerate(ranking[:k], 1):
-        code, relevant = _document_language(task, did), judged.get(did, 0) > 0
-        move = f'<td class="cs-n">{_move(rank, before.get(did))}</td>' if other else ""
-        tag = '<bdi class="cs-tag">✓ relevant</bdi> ' if relevant else ""
-        tag += f'<bdi class="cs-tag">{escape(code)}</bdi> ' if task.doc_lang == MIXED else ""
-        text = _shared_words(_clip(task.documents[did], width), wanted)
-        rows.append(
-            f'<tr{" class=cs-rel" if relevant else ""} title="{escape(did)}"><td class="cs-n">{rank}</td>{move}'
-            f'<td {_lang(code)}>{tag}{text}</td><td class="cs-n">{run.scores[qid][did]:.2f}</td></tr>'
-        )
-    first = next((rank for rank, did in enumerate(ranking, 1) if judged.get(did, 0) > 0), None)
-    found = f"first relevant document at rank {first} of {len(ranking)}" if first else (
-        f"no relevant document among the {len(ranking)} candidates: the first stage missed it"
-    )  # fmt: skip
-    move = "<th>move</th>" if other else ""
-    head = f'<tr><th class="cs-n">#</th>{move}<th>document</th><th class="cs-n">score</th></tr>'
-    return _wrap(
-        f'<table class="cs-wide"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
-        f'<div class="cs-muted">{found}</div>'
-    )
-
-
-def rankings_html(task: "Task", qid: str, runs: Mapping[str, "Run"], k: int = 5) -> str:
-    """A query and what one or two systems rank for it, side by side, with the moves of the second against the first.
-
-    Args:
-        task: queries, documents and judgements.
-        qid: a query of the task.
-        runs: name of system → run, one or two.
-        k: documents shown.
-    """
-    others = list(runs.values())
-    views = {
-        name: ranking_html(task, run, qid, k, others[0] if position else None)
-        for position, (name, run) in enumerate(runs.items())
-    }
-    asked = f'<span class="cs-muted">query {escape(qid)} · {escape(task.pair)} · {task.setting}</span>'
-    query = f'<div class="cs-text" {_lang(task.query_lang)}>{escape(task.queries[qid])}</div>'
-    return _wrap(f"{asked}{query}{bare(columns(views))}")
 
 
 # --- translations and tables ---------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ STYLE = """<style>
 .cslab th,.cslab td{padding:.28em .7em;border-bottom:1px solid var(--jp-border-color2,#8884);text-align:start;
  vertical-align:top;background:none}
 .cslab td.cs-n,.cslab th.cs-n{text-align:end;font-variant-numeric:tabular-nums;white-space:nowrap}
+.cslab td.cs-name{white-space:nowrap;width:1%}
 .cslab .cs-best{font-weight:700}
 .cslab tr.cs-rel td{background:#009e7322}
 .cslab tr.cs-rel td:first-child{box-shadow:inset 4px 0 #009E73}
@@ -43,6 +44,24 @@ STYLE = """<style>
 .cslab .cs-bar{position:relative;display:block;min-width:9em;height:1em;margin-top:.25em;background:#8883;
  border-radius:3px;overflow:hidden}
 .cslab .cs-bar>i{position:absolute;inset-block:0;inset-inline-start:0;border-radius:3px}
+.cslab .cs-link{border-bottom:2px dotted #D55E00;cursor:help}
+.cslab .cs-contrast{overflow-x:auto}
+.cslab .cs-contrast>div{display:grid;grid-template-columns:minmax(17em,1fr) 64px minmax(17em,1fr);min-width:40em}
+.cslab .cs-side>div{box-sizing:border-box;padding:.3em .5em;border-bottom:1px solid var(--jp-border-color2,#8884)}
+.cslab .cs-top{font-weight:600;height:3.6em;overflow:hidden}
+.cslab .cs-top .cs-muted{font-weight:400;display:block}
+.cslab .cs-row{display:grid;grid-template-columns:2.2em 1fr auto;gap:.4em;height:96px;overflow:hidden}
+.cslab .cs-row.cs-rel{background:#009e7322;box-shadow:inset 4px 0 #009E73}
+.cslab .cs-row .cs-n{text-align:end;font-variant-numeric:tabular-nums;white-space:nowrap;font-size:.9em}
+.cslab .cs-doc{align-self:start;display:-webkit-box;-webkit-line-clamp:4;-webkit-box-orient:vertical;overflow:hidden;
+ line-height:1.4;overflow-wrap:anywhere}
+.cslab .cs-lines{fill:none;stroke:currentColor}
+.cslab .cs-stack{display:flex;height:1.35em;min-width:16em;border-radius:3px;overflow:hidden}
+.cslab .cs-stack>i{color:#000;font-style:normal;font-size:.8em;line-height:1.7em;text-align:center;overflow:hidden;
+ white-space:nowrap}
+.cslab details>summary{cursor:pointer;padding:.15em 0}
+.cslab details[open]>summary{font-weight:600}
+.cslab details .cs-list{margin:.2em 0 .6em;padding-inline-start:1.4em}
 .cslab .cs-note{border-inline-start:4px solid #56B4E9;padding:.4em .8em;background:#56b4e91f}
 .cslab .cs-note.cs-warning{border-color:#E69F00;background:#e69f001f}
 .cslab .cs-note.cs-error{border-color:#D55E00;background:#d55e001f}

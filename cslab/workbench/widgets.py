@@ -1,4 +1,4 @@
-"""Widgets to try things out: switching on one's own sentence, words in lexicons, two rankings of a query.
+"""Widgets to try things out: switching on one's own sentence, words in lexicons.
 
 Thin classes: controls whose values go to a pure function of `html`. Each has a static twin, `widget.static()`, the HTML
 of what it shows at the moment; `show` displays the widget, and beside it the twin where no one sits in front of the
@@ -13,8 +13,6 @@ from typing import Any
 
 import ipywidgets as w
 
-from cslab.collections.trec import Run
-from cslab.evaluation.settings import Task
 from cslab.lexicon.lexicon import Lexicon
 from cslab.store import CslabError
 from cslab.switching.choices import STOPWORDS
@@ -27,7 +25,7 @@ from cslab.workbench import html
 from cslab.workbench.explorer import Explorer, field, rate, shorten, show
 from cslab.workbench.style import GREY, PALETTE, colour, language_name
 
-__all__ = ["LexiconExplorer", "RankingExplorer", "SwitchExplorer", "show"]
+__all__ = ["LexiconExplorer", "SwitchExplorer", "show"]
 
 ORIGINAL = "no switching"
 LISTED = 200  # most entries of a picker
@@ -237,99 +235,3 @@ def _coverage(lexicons: Mapping[str, Lexicon], counted: Mapping[str, int]) -> st
         covered = sum(n for token, n in counted.items() if token in lexicon.entries) / total
         rows.append((f"{language_name(code)}, {len(lexicon):,} entries", covered, colour(code)))
     return html.bars_html(rows, "share of running words covered")
-
-
-# --- rankings ------------------------------------------------------------------------------------------------
-
-ORDERS = ("differ most", "second loses most", "second gains most", "first fails most", "as in the collection")
-
-
-class RankingExplorer(Explorer):
-    """Two systems on one query, side by side: relevant documents marked, moves drawn, queries ordered by difference."""
-
-    def __init__(
-        self, tasks: Mapping[str, Task], runs: Mapping[str, Mapping[str, Run]], pair: str | None = None, k: int = 5
-    ) -> None:
-        """Builds the widget.
-
-        Args:
-            tasks: language pair, such as `en-de` → task.
-            runs: system → language pair → run; the first two systems are shown first.
-            pair: the pair to begin with (default: the first).
-            k: documents shown.
-        """
-        if not tasks or not runs:
-            raise CslabError("RankingExplorer: give at least one task and the runs of one system")
-        self.tasks, self.runs = dict(tasks), dict(runs)
-        names = list(runs)
-        labels = [(_pair_name(name), name) for name in tasks]
-        self.pair = field(w.Dropdown, "languages", pair or next(iter(tasks)), "22rem", options=labels)
-        self.first = field(w.Dropdown, "first", names[0], "16rem", options=names)
-        self.second = field(w.Dropdown, "second", names[min(1, len(names) - 1)], "16rem", options=names)
-        self.order = field(w.Dropdown, "order", ORDERS[0], "18rem", options=ORDERS)
-        self.k = field(w.BoundedIntText, "documents", k, "11rem", min=1, max=50)
-        self.query = w.Dropdown(
-            description="query", style={"description_width": "initial"}, layout=w.Layout(width="44rem")
-        )
-        self._fill()
-        super().__init__([[self.pair, self.first, self.second], [self.order, self.k], [self.query]])
-
-    def differences(self) -> dict[str, tuple[float, float]]:
-        """Query id → reciprocal rank of the first relevant document in the first and in the second run."""
-        task, found = self.tasks[self.pair.value], self._shown()
-        runs = [found[name] for name in (self.first.value, self.second.value)]
-        asked = [q for q in task.queries if all(q in run.scores for run in runs)]
-        return {q: tuple(_reciprocal(run, q, task.qrels.get(q, {})) for run in runs) for q in asked}
-
-    def _shown(self) -> dict[str, Run]:
-        found = {}
-        for name in (self.first.value, self.second.value):
-            if self.pair.value not in self.runs[name]:
-                raise CslabError(f"{name} has no run for {self.pair.value}; it has {', '.join(self.runs[name])}")
-            found[name] = self.runs[name][self.pair.value]
-        return found
-
-    def react(self, control: w.Widget) -> None:
-        """Other languages, systems or another order list the queries anew."""
-        if control in (self.pair, self.first, self.second, self.order):
-            self._fill()
-
-    def _fill(self) -> None:
-        """Lists the queries in the chosen order, with the reciprocal ranks of both systems."""
-        try:
-            found = self.differences()
-        except CslabError:
-            self.query.options = ()  # the view says what is missing
-            return
-        keys = {
-            ORDERS[0]: lambda q: -abs(found[q][1] - found[q][0]),
-            ORDERS[1]: lambda q: found[q][1] - found[q][0],
-            ORDERS[2]: lambda q: found[q][0] - found[q][1],
-            ORDERS[3]: lambda q: found[q][0],
-        }
-        order = self.order.value
-        listed = (sorted(found, key=keys[order]) if order in keys else list(found))[:LISTED]
-        texts = self.tasks[self.pair.value].queries
-        self.query.options = [(f"{found[q][0]:.2f} → {found[q][1]:.2f}  {shorten(texts[q], 80)}", q) for q in listed]
-        self.query.value = listed[0] if listed else None
-
-    def render(self) -> str:
-        """The query and both rankings."""
-        found = self._shown()
-        if self.query.value is None:
-            return html.note_html("No query was ranked by both systems.", "warning")
-        return html.rankings_html(self.tasks[self.pair.value], self.query.value, found, self.k.value)
-
-    def settings(self) -> str:
-        """Systems, languages and order."""
-        return f"{self.first.value} and {self.second.value}, {_pair_name(self.pair.value)}; queries: {self.order.value}"
-
-
-def _pair_name(name: str) -> str:
-    query, _, document = name.partition("-")
-    return f"{language_name(query)} → {language_name(document)}"
-
-
-def _reciprocal(run: Run, qid: str, judged: Mapping[str, int]) -> float:
-    ranks = (rank for rank, did in enumerate(run.ranking(qid), 1) if judged.get(did, 0) > 0)
-    return 1.0 / next(ranks, float("inf"))

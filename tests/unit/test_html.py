@@ -5,15 +5,11 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pandas as pd
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cslab.collections.trec import Run
-from cslab.evaluation.settings import Task
 from cslab.languages import LANGUAGES, SEEN
 from cslab.lexicon.lexicon import Lexicon
-from cslab.store import CslabError
 from cslab.switching.draw import Key
 from cslab.switching.policy import Policy
 from cslab.switching.switch import switch
@@ -113,37 +109,6 @@ def test_tables_align_numbers_and_mark_the_best():
     assert "1,200" in view
     assert '<th scope="col">system</th>' in view
     assert "reset" not in html.table_html(frame.reset_index(drop=True))
-
-
-def make_task(doc_lang="de"):
-    documents = {"de:1": "Der Fuchs lebt im Wald.", "ar:2": "يعيش الثعلب <b>", "de:3": "Das Haus " * 60}
-    candidates = Run("bm25", "en", doc_lang, "bm25(en)@3", {"q": {"de:1": 3.0, "ar:2": 2.0, "de:3": 1.0}})
-    return Task("en", doc_lang, {"q": "Where does the Fuchs live?"}, documents, {"q": {"ar:2": 1}}, candidates)
-
-
-def test_rankings_mark_relevant_documents_moves_and_shared_words():
-    task = make_task("xx")
-    other = Run("other", "en", "xx", "bm25(en)@3", {"q": {"de:1": 1.0, "ar:2": 5.0, "de:3": 2.0}})
-    view = html.rankings_html(task, "q", {"first": task.candidates, "second": other})
-    well_formed(view)
-    assert view.count("✓ relevant") == 2
-    assert "<b>Fuchs</b>" in view
-    assert '<td lang="ar" dir="rtl">' in view
-    assert "first relevant document at rank 2 of 3" in view
-    assert "first relevant document at rank 1 of 3" in view
-    assert "▲1" in view
-    assert "▼2" in view
-    assert "…" in view
-    assert "&lt;b&gt;" in view
-    assert view.count("<style>") == 1
-
-
-def test_a_missed_document_is_blamed_on_the_first_stage():
-    task = make_task()
-    task = Task("en", "de", task.queries, task.documents, {"q": {"gone": 1}}, task.candidates)
-    assert "the first stage missed it" in html.ranking_html(task, task.candidates, "q")
-    with pytest.raises(CslabError, match="no query 'q9'"):
-        html.ranking_html(task, task.candidates, "q9")
 
 
 def test_translations_in_several_languages():

@@ -5,13 +5,11 @@ import re
 import ipywidgets as w
 import pytest
 
-from cslab.collections.trec import Run
-from cslab.evaluation.settings import Task
 from cslab.lexicon.lexicon import Lexicon
 from cslab.store import CslabError
 from cslab.workbench.explorer import Explorer
 from cslab.workbench.notebooks import HEADLESS
-from cslab.workbench.widgets import ORIGINAL, LexiconExplorer, RankingExplorer, SwitchExplorer, show
+from cslab.workbench.widgets import ORIGINAL, LexiconExplorer, SwitchExplorer, show
 
 LEXICONS = {
     "de": Lexicon.from_pairs("en", "de", [("fox", "Fuchs"), ("lives", "lebt"), ("forest", "Wald"), ("fox", "Füchsin")]),
@@ -169,44 +167,12 @@ def test_the_lexicon_explorer_looks_words_up_and_counts_coverage():
     assert LexiconExplorer(LEXICONS).word.value in LEXICONS["de"]
 
 
-def rankings():
-    queries = {"q1": "Where is the fox?", "q2": "Who lives there?", "q3": "Which forest?"}
-    documents = {"d1": "Der Fuchs lebt.", "d2": "Der Wald ist alt.", "d3": "Ein Haus."}
-    qrels = {"q1": {"d1": 1}, "q2": {"d1": 1}, "q3": {"d2": 1}}
-    first = {q: {"d1": 3.0, "d2": 2.0, "d3": 1.0} for q in queries}
-    second = {"q1": {"d1": 1.0, "d2": 2.0, "d3": 3.0}, "q2": first["q2"], "q3": {"d1": 1.0, "d2": 2.0, "d3": 0.0}}
-    runs = {name: {"en-de": Run(name, "en", "de", "bm25(en)@3", s)} for name, s in (("A", first), ("B", second))}
-    runs["C"] = {"en-en": Run("C", "en", "en", "bm25(en)@3", first)}
-    task = Task("en", "de", queries, documents, qrels, runs["A"]["en-de"])
-    return {"en-de": task, "en-en": Task("en", "en", queries, documents, qrels, runs["A"]["en-de"])}, runs
-
-
-def test_the_ranking_explorer_orders_queries_and_shows_both_rankings():
-    explorer = RankingExplorer(*rankings())
-    assert explorer.query.value == "q1"  # 1 → 1/3 is the greatest difference
-    assert explorer.query.options[0][0].startswith("1.00 → 0.33")
-    assert "✓ relevant" in explorer.view.value
-    assert changes(explorer, explorer.order, "second gains most")
-    assert explorer.query.value == "q3"
-    assert changes(explorer, explorer.query, "q2")
-    assert changes(explorer, explorer.k, 1)
-    assert changes(explorer, explorer.order, "as in the collection")
-    assert [q for _, q in explorer.query.options] == ["q1", "q2", "q3"]
-    assert changes(explorer, explorer.second, "A")
-    assert changes(explorer, explorer.second, "C")
-    assert "C has no run for en-de" in explorer.view.value
-    assert changes(explorer, explorer.pair, "en-en")
-    assert "A has no run for en-en" in explorer.view.value
-    assert "English → English" in explorer.static()
-
-
 @pytest.mark.parametrize(
     "build",
     [
         lambda: SwitchExplorer({}, EXAMPLES),
         lambda: SwitchExplorer(LEXICONS, []),
         lambda: LexiconExplorer({}),
-        lambda: RankingExplorer({}, {}),
     ],
 )
 def test_nothing_to_explore_is_refused(build):
@@ -215,7 +181,7 @@ def test_nothing_to_explore_is_refused(build):
 
 
 def test_controls_are_labelled_for_keyboard_and_screen_reader(switching):
-    for explorer in (switching, LexiconExplorer(LEXICONS), RankingExplorer(*rankings())):
+    for explorer in (switching, LexiconExplorer(LEXICONS)):
         assert isinstance(explorer, Explorer)
         assert all(c.description for c in explorer._controls)
         sliders = [c for c in explorer._controls if isinstance(c, w.FloatSlider)]
