@@ -45,11 +45,12 @@ def notebooks(
     only: Annotated[str | None, typer.Option(help="Run this notebook alone, e.g. 03.")] = None,
     set_: Settings = None,
     html_only: Annotated[bool, typer.Option("--html-only", help="Make the report from executed notebooks.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="So many at a time (default: one per four cores).")] = None,
 ) -> None:
     """Runs the notebooks headless, in order, and writes the report; what is done already is skipped."""
     from cslab.workbench.notebooks import run_notebooks
 
-    raise typer.Exit(run_notebooks(profile, set_ or [], start=start, only=only, html_only=html_only))
+    raise typer.Exit(run_notebooks(profile, set_ or [], start=start, only=only, html_only=html_only, jobs=jobs))
 
 
 @app.command()

@@ -11,6 +11,7 @@ re-made only when its configuration, an input or the code it depends on has chan
 import contextlib
 import csv
 import dataclasses
+import fcntl
 import functools
 import gzip
 import hashlib
@@ -283,9 +284,42 @@ def run_stage(
     """
     path, inputs = Path(path), dict(inputs or {})
     key = stage_key(config, inputs, code_version(*rooms))
-    if stage_state(path, key) == "done":
-        manifest = read_json(path / "manifest.json")
-        return Stage(path, key, read_json(path / "summary.json"), manifest["seconds"], True)
+    found = _finished(path, key)
+    if found is not None:
+        return found
+    with _alone(path):
+        # Another process may have made it while this one waited.
+        return _finished(path, key) or _build(path, key, config, build, inputs, rooms)
+
+
+def _finished(path: Path, key: str) -> Stage | None:
+    if stage_state(path, key) != "done":
+        return None
+    manifest = read_json(path / "manifest.json")
+    return Stage(path, key, read_json(path / "summary.json"), manifest["seconds"], True)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Within the block no other process makes the stage: they wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / f".{path.name}.lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"  waiting for {path.parent.name}/{path.name}, which another process makes", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build(
+    path: Path,
+    key: str,
+    config: Any,
+    build: Callable[[Path], Mapping[str, Any] | None],
+    inputs: Mapping[str, str],
+    rooms: Sequence[str],
+) -> Stage:
     partial = _partial(path)
     if partial.exists() and (not (partial / ".key").is_file() or (partial / ".key").read_text() != key):
         shutil.rmtree(partial)

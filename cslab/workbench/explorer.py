@@ -14,7 +14,7 @@ import ipywidgets as w
 
 from cslab.store import CslabError
 from cslab.workbench import html
-from cslab.workbench.notebooks import HEADLESS
+from cslab.workbench.execute import HEADLESS
 
 
 def show(widget: "Explorer", main: bool = False) -> None:

@@ -27,9 +27,9 @@ def clock(seconds: float) -> str:
 class Progress:
     """Reports the cells of one notebook; also the file that its standard output is copied to."""
 
-    def __init__(self, stream: TextIO, cells: dict[int, str], silence: float = SILENCE) -> None:
-        """Args: `stream` to write to; `cells`, index of code cell → heading above it; `silence` in seconds."""
-        self.stream, self.cells, self.silence = stream, cells, silence
+    def __init__(self, stream: TextIO, cells: dict[int, str], silence: float = SILENCE, mark: str = "") -> None:
+        """Args: `stream`; `cells`, index of code cell → heading above it; `silence` in seconds; `mark` of each line."""
+        self.stream, self.cells, self.silence, self.mark = stream, cells, silence, mark
         self.started = time.monotonic()
         self.at: int | None = None  # index of the running cell
         self._order = {index: number for number, index in enumerate(cells, 1)}
@@ -88,7 +88,9 @@ class Progress:
     def _say(self, line: str) -> None:
         with self._lock:
             self._shown = time.monotonic()
-            print(line, file=self.stream, flush=True)
+            # In one piece: other notebooks may write to the same stream.
+            self.stream.write(f"{self.mark}{line}\n")
+            self.stream.flush()
 
     def _beat(self) -> None:
         while not self._over.wait(min(1.0, self.silence)):

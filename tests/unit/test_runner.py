@@ -10,6 +10,7 @@ import pytest
 
 from cslab.store import CslabError
 from cslab.workbench.notebooks import choose, find_notebooks, run_notebooks
+from cslab.workbench.parallel import ready
 from cslab.workbench.parameters import cell_parameters, check_parameters, declared
 from cslab.workbench.progress import Progress
 from tests.sample_notebooks import FINISH, write_notebook
@@ -168,8 +169,65 @@ def test_the_first_failure_stops_the_run(folder, tmp_path):
     assert "in cell 2/2" in message[0]
     assert "  >  5  x / y" in message
     assert any("ZeroDivisionError: division by zero" in line for line in message)
-    assert any("--profile demo --from 01" in line for line in message)
+    assert any("cslab notebooks --profile demo" in line for line in message)
     assert len(message) <= 11
     assert not (home / "notebooks" / "02_second_steps.ipynb").exists()
     assert (home / "notebooks" / "01_first_steps.ipynb").is_file()
     assert "ZeroDivisionError" in (home / "index.html").read_text()
+
+
+def test_the_same_command_goes_on_at_the_failure(folder, tmp_path):
+    good = (folder / "02_second_steps.ipynb").read_text()
+    write_notebook(folder / "02_second_steps.ipynb", "# Second steps", "## Dividing", "1 / 0")
+    status, text = run(folder, tmp_path, settings=["training.steps=3"])
+    assert status == 1
+    assert "cslab notebooks --profile demo --set training.steps=3" in text
+    (folder / "02_second_steps.ipynb").write_text(good)
+    status, text = run(folder, tmp_path, settings=["training.steps=3"])
+    assert status == 0
+    assert "01_first_steps: nothing changed, kept" in text
+    assert "02_second_steps: done" in text
+
+
+def after(path, *numbers):
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["cslab"] = {"after": list(numbers)}
+    path.write_text(json.dumps(notebook))
+
+
+def test_what_a_notebook_needs_is_done_before_it(folder):
+    found = find_notebooks(folder, {}, {})
+    assert ready(found, []) == found[:1]  # nothing said: all before it
+    after(folder / "02_second_steps.ipynb")
+    found = find_notebooks(folder, {}, {})
+    assert ready(found, []) == found
+    after(folder / "02_second_steps.ipynb", "01")
+    found = find_notebooks(folder, {}, {})
+    assert ready(found[1:], found[:1]) == []
+    assert ready(found[1:], []) == found[1:]
+    after(folder / "02_second_steps.ipynb", 1)
+    with pytest.raises(CslabError, match="expected numbers such as"):
+        ready(find_notebooks(folder, {}, {}), [])
+
+
+def test_independent_notebooks_run_side_by_side_and_a_failure_starts_no_other(folder, tmp_path):
+    met = tmp_path / "met"
+    wait_for = f"""import os, pathlib, time
+print(os.environ["OMP_NUM_THREADS"], "threads")
+met = pathlib.Path({str(met)!r}); met.mkdir(exist_ok=True)
+(met / "{{here}}").touch()
+until = time.monotonic() + 120
+while not (met / "{{other}}").exists():
+    assert time.monotonic() < until, "the other was not started"
+    time.sleep(0.1)"""
+    write_notebook(folder / "01_first_steps.ipynb", "# First steps", wait_for.format(here="a", other="b"))
+    write_notebook(folder / "02_second_steps.ipynb", "# Second steps", wait_for.format(here="b", other="a"), "1 / 0")
+    write_notebook(folder / "03_third_steps.ipynb", "# Third steps", "print('third')")
+    after(folder / "02_second_steps.ipynb")
+    status, text = run(folder, tmp_path, jobs=2)
+    assert status == 1
+    assert re.search(r"^01 +\| \d+ threads$", text, re.MULTILINE)
+    assert "01_first_steps: done" in text
+    assert "02_second_steps: FAILED" in text
+    assert "third" not in text
+    assert "ZeroDivisionError" in (tmp_path / "outputs" / "demo" / "index.html").read_text()

@@ -3,6 +3,8 @@
 import contextlib
 import gzip
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -93,3 +95,26 @@ def test_a_tab_in_a_cell_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(CslabError, match="holds a tab"):
         store.write_tsv(tmp_path / "x.tsv", iter([("a\tb", "c")]))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_that_another_process_makes_is_waited_for(tmp_path):
+    code = f"""
+import pathlib, time
+from cslab.store import run_stage
+here = pathlib.Path({str(tmp_path)!r})
+def build(folder):
+    print("building", flush=True)
+    while not (here / "go").exists():
+        time.sleep(0.05)
+    return {{"number": 1}}
+print(run_stage(here / "stage" / "one", {{}}, build).reused)
+"""
+    first, second = (_started(code) for _ in range(2))
+    said = [process.stdout.readline() for process in (first, second)]
+    (tmp_path / "go").touch()
+    said = sorted(line + process.communicate()[0] for line, process in zip(said, (first, second), strict=True))
+    assert said == ["  waiting for stage/one, which another process makes\nTrue\n", "building\nFalse\n"]
+
+
+def _started(code: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from cslab.store import CslabError
-from cslab.workbench.notebooks import HEADLESS
+from cslab.workbench.execute import HEADLESS
 from cslab.workbench.training import TrainingView, read_log, thinned, training_html
 from tests.unit.test_html import well_formed
 

@@ -7,8 +7,8 @@ import pytest
 
 from cslab.lexicon.lexicon import Lexicon
 from cslab.store import CslabError
+from cslab.workbench.execute import HEADLESS
 from cslab.workbench.explorer import Explorer
-from cslab.workbench.notebooks import HEADLESS
 from cslab.workbench.widgets import ORIGINAL, LexiconExplorer, SwitchExplorer, show
 
 LEXICONS = {
