@@ -1,7 +1,10 @@
 """Recipes: stages whose key is known before they are made, so that what is done or stale can be told at a glance.
 
-recipe = Recipe(folder, config, build, inputs=(other,), rooms=("lexicon",))
-recipe.make().path          # builds the stage, or finds it done
+Where a launcher has started several processes, all of them make the same stages in the same order: of a stage that is
+`shared` each process does a part, any other is built by the first process while the rest wait.
+
+    recipe = Recipe(folder, config, build, inputs=(other,), rooms=("lexicon",))
+    recipe.make().path          # builds the stage, or finds it done
 """
 
 from collections.abc import Callable
@@ -10,18 +13,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cslab.store import Stage, code_version, run_stage, stage_key, stage_state
+from cslab.processes import apart, processes, wait
+from cslab.store import Stage, code_version, partial_folder, run_stage, stage_key, stage_state
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a stage is made: its folder, what it depends on, and the function that fills the folder."""
+    """How a stage is made: its folder, what it depends on, and the function that fills the folder.
+
+    The function of a `shared` stage is called in every process, with the same folder; the first one's summary counts.
+    """
 
     path: Path
     config: Any
     build: Callable[[Path], dict[str, Any]]
     inputs: tuple["Recipe", ...] = ()
     rooms: tuple[str, ...] = ()
+    shared: bool = False
 
     @cached_property
     def input_keys(self) -> dict[str, str]:
@@ -34,10 +42,44 @@ class Recipe:
 
     def make(self) -> Stage:
         """Makes the stage unless it is there."""
-        stage = run_stage(self.path, self.config, self.build, self.input_keys, self.rooms)
+        rank, count = processes()
+        if count > 1 and self.state() != "done":
+            # What a build asks for is then there already: only builds of shared stages may meet other processes.
+            for recipe in self.inputs:
+                recipe.make()
+        if count > 1:
+            wait()
+        if count == 1 or self.state() == "done":
+            return self._made(self.build)
+        if rank:
+            self._help()
+        else:
+            self._made(self._lead)
+        wait()
+        return self._made(self.build)
+
+    def _made(self, build: Callable[[Path], dict[str, Any]]) -> Stage:
+        stage = run_stage(self.path, self.config, build, self.input_keys, self.rooms)
         if not stage.reused:
             print(f"  made {self.path.parent.name}/{self.path.name} in {stage.seconds:.0f} s", flush=True)
         return stage
+
+    def _lead(self, folder: Path) -> dict[str, Any]:
+        """The first process's part: the folder has been prepared."""
+        wait()
+        if self.shared:
+            made = self.build(folder)
+            wait()
+            return made
+        with apart():
+            return self.build(folder)
+
+    def _help(self) -> None:
+        """Any other process's part."""
+        wait()
+        if self.shared:
+            self.build(partial_folder(self.path))
+            wait()
 
     def state(self) -> str:
         """`done`, `stale`, `partial` or `to do`."""

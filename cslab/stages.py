@@ -21,9 +21,10 @@ from cslab.collections.trec import Run, read_run, write_run
 from cslab.config import Profile, load_profile, outputs_folder
 from cslab.evaluation.measures import by_setting, read_scores, score_run, write_scores
 from cslab.evaluation.settings import Task, make_task
-from cslab.languages import MIXED, setting
 from cslab.languages import pair as split_pair
+from cslab.languages import setting
 from cslab.lexicon.lexicon import Lexicon, read_lexicon, write_lexicon
+from cslab.processes import processes
 from cslab.recipe import Recipe
 from cslab.sources import read_lexicon_source, read_test, read_training, source_files
 from cslab.store import (
@@ -268,37 +269,26 @@ class Lab:
         config = {"pairs": self.pairs_of(system), "protocol": evaluation.protocol, "depth": evaluation.depth}
         config |= {"max_length": evaluation.max_length, "precision": self.profile.training.precision}
         inputs, rooms = (self._test, self._model(system)), ("ranking", "evaluation/settings")
-        return Recipe(self.folder / "runs" / system.slug, config, build, inputs, rooms)
+        return Recipe(self.folder / "runs" / system.slug, config, build, inputs, rooms, shared=True)
 
     def _rerank(self, system: System, folder: Path) -> dict[str, Any]:
         from cslab.ranking.cross_encoder import load_encoder
-        from cslab.ranking.rerank import rerank
+        from cslab.ranking.rerank import rerank_all
 
         tasks = {pair: self.task(pair) for pair in self.pairs_of(system)}
         encoder = load_encoder(str(self.train(system).path / "model"))
-        print(f"  re-ranking with {system.slug}", flush=True)
-        # A pool holds texts that the single pairs hold too; each pair of texts is scored once, whatever asks for it.
-        asked: dict[str, dict[str, float]] = {}
-        for task in tasks.values():
-            for qid, text in task.queries.items():
-                found = asked.setdefault(text, {})
-                found.update((task.documents[did], 0.0) for did in task.candidates.scores.get(qid, ()))
-        texts = {text: text for found in asked.values() for text in found}
-        union = Run("union", MIXED, MIXED, "all tasks", {text: found for text, found in asked.items() if found})
-        scored = rerank(
-            encoder, dict(zip(asked, asked, strict=True)), texts, union, system.name, work=folder / "shards",
+        first = processes()[0] == 0
+        if first:
+            print(f"  re-ranking with {system.slug}", flush=True)
+        # All pairs go together: a pool holds texts that the single languages hold too.
+        runs = rerank_all(
+            encoder, tasks, system.name, work=folder / "shards", tokens=self.folder / "tokens",
             max_length=self.profile.evaluation.max_length, precision=self.profile.training.precision,
-            shard=4096, progress=print,
-        ).scores  # fmt: skip
-        for pair, task in tasks.items():
-            ranked = {
-                qid: {did: scored[task.queries[qid]][task.documents[did]] for did in found}
-                for qid, found in task.candidates.scores.items()
-                if qid in task.queries
-            }
-            first = task.candidates.first_stage
-            write_run(Run(system.name, task.query_lang, task.doc_lang, first, ranked), folder / f"{pair}.trec.gz")
-        return {"pairs scored": sum(map(len, scored.values()))}
+            progress=print if first else None,
+        )  # fmt: skip
+        for pair, run in runs.items() if first else ():
+            write_run(run, folder / f"{pair}.trec.gz")
+        return {"candidates scored": sum(len(found) for run in runs.values() for found in run.scores.values())}
 
     def runs(self, system: System) -> dict[str, Run]:
         """Re-ranked runs by language pair."""

@@ -257,7 +257,7 @@ def stage_state(path: str | Path, key: str) -> str:
     path = Path(path)
     if (path / "manifest.json").is_file():
         return "done" if read_json(path / "manifest.json").get("key") == key else "stale"
-    return "partial" if _partial(path).exists() else "to do"
+    return "partial" if partial_folder(path).exists() else "to do"
 
 
 def run_stage(
@@ -287,7 +287,7 @@ def run_stage(
     found = _finished(path, key)
     if found is not None:
         return found
-    with _alone(path):
+    with alone(path):
         # Another process may have made it while this one waited.
         return _finished(path, key) or _build(path, key, config, build, inputs, rooms)
 
@@ -300,8 +300,8 @@ def _finished(path: Path, key: str) -> Stage | None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Within the block no other process makes the stage: they wait."""
+def alone(path: Path) -> Iterator[None]:
+    """Within the block no other process makes what is to lie at `path`: they wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.parent / f".{path.name}.lock", "w") as handle:
         try:
@@ -320,7 +320,7 @@ def _build(
     inputs: Mapping[str, str],
     rooms: Sequence[str],
 ) -> Stage:
-    partial = _partial(path)
+    partial = partial_folder(path)
     if partial.exists() and (not (partial / ".key").is_file() or (partial / ".key").read_text() != key):
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
@@ -340,7 +340,8 @@ def _build(
     return Stage(path, key, read_json(path / "summary.json"), seconds, False)
 
 
-def _partial(path: Path) -> Path:
+def partial_folder(path: Path) -> Path:
+    """Where a stage is while it is built."""
     return path.parent / f".{path.name}.partial"
 
 

@@ -52,10 +52,15 @@ class Texts(Mapping[str, str]):
             yield from self._batch(number)[0].to_pylist()
 
     def __getitem__(self, key: str) -> str:
+        row = self.row(key)
+        return self._batch(row // BATCH)[1][row % BATCH].as_py()
+
+    def row(self, key: str) -> int:
+        """The place of a text in the order of the source, from 0."""
         row = self._row(key)
         if row < 0:
             raise KeyError(key)
-        return self._batch(row // BATCH)[1][row % BATCH].as_py()
+        return row
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self._row(key) >= 0

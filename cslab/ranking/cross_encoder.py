@@ -12,7 +12,9 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -22,12 +24,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from cslab.ranking.pair_tokens import PairTokens, pair_tokens, token_batches
+from cslab.ranking.first_token import first_token_only
+from cslab.ranking.pair_tokens import PairTokens, Progress, pair_tokens, token_batches, tokenizer_key
 from cslab.store import CslabError, nearest, write_json
 
-Progress = Callable[[str], None]  # called with one line of plain text, now and then
 ATLAS = Path(__file__).resolve().parents[2] / "data" / "atlas" / "encoder"
 PRECISIONS = ("auto", "fp32", "bf16")
+AHEAD, WAIT = 2, 32  # batches laid out ahead of the model; batches after which a GPU is asked for scores
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def encoder_key(encoder: Encoder) -> str:
     digest = blake2b(digest_size=8)
     for name, tensor in sorted(encoder.model.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    digest.update(encoder.tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(tokenizer_key(encoder.tokenizer).encode())
     return digest.hexdigest()
 
 
@@ -249,16 +252,18 @@ def score_pairs(
     batch_tokens: int = 8192,
     precision: str = "auto",
     progress: Progress | None = None,
+    truncation: str = "longest_first",
 ) -> np.ndarray:
     """Scores (query, document) texts: tokenised once, sorted by length, in batches of at most `batch_tokens` tokens.
 
     Args:
         encoder: a cross-encoder.
         pairs: texts, in any order.
-        max_length: tokens of a pair, special ones included; the longer text is cut first (default: the encoder's).
+        max_length: tokens of a pair, special ones included (default: the encoder's).
         batch_tokens: tokens in a batch, padding included.
         precision: "auto", "fp32" or "bf16".
         progress: called with a line of text every few seconds.
+        truncation: which text is cut: the longer one ("longest_first") or the document ("only_second").
 
     Returns:
         Logits, float32, in the order of `pairs`.
@@ -266,9 +271,9 @@ def score_pairs(
     Raises:
         CslabError: for a length beyond the encoder's limit.
     """
-    tokens = pair_tokens(encoder.tokenizer, pairs, checked_length(encoder, max_length))
+    tokens = pair_tokens(encoder.tokenizer, pairs, checked_length(encoder, max_length), truncation)
     scores = np.zeros(len(pairs), np.float32)
-    for rows, found in scored(encoder, tokens, np.arange(len(pairs)), batch_tokens, precision, progress):
+    for rows, found in scored(encoder, tokens, token_batches(tokens.lengths, batch_tokens), precision, progress):
         scores[rows] = found
     return scores
 
@@ -283,26 +288,53 @@ def checked_length(encoder: Encoder, max_length: int | None) -> int:
 def scored(
     encoder: Encoder,
     tokens: PairTokens,
-    rows: np.ndarray,
-    batch_tokens: int,
+    batches: Sequence[np.ndarray],
     precision: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields (rows, logits float32) batch by batch for the chosen rows of tokenised pairs."""
+    """Yields (rows, logits float32), some batches of tokenised pairs at a time."""
     model, device = encoder.model, encoder.device
     kind, _ = choose_precision(precision, device)
     started = told = time.monotonic()
     done, was_training = 0, model.training
+    rows, logits = [], []
     model.eval()
     try:
-        with torch.inference_mode(), computing_in(model, kind):
-            for places in token_batches(tokens.lengths[rows], batch_tokens):
-                batch = tokens.batch(rows[places], multiple=8 if device.type == "cuda" else 1)
-                logits = model(**{name: t.to(device) for name, t in batch.items()}).logits
-                yield rows[places], logits[:, 0].float().cpu().numpy()
-                done += len(places)
-                if progress and (time.monotonic() - told > 5 or done == len(rows)):
+        with torch.inference_mode(), computing_in(model, kind), first_token_only(model):
+            for number, (places, inputs) in enumerate(_laid_out(tokens, batches, device), start=1):
+                rows.append(places)
+                logits.append(model(**inputs).logits[:, 0].float())
+                # To ask for scores is to wait for the device: it is done once in a while.
+                if number % (WAIT if device.type == "cuda" else 1) and number < len(batches):
+                    continue
+                yield np.concatenate(rows), torch.cat(logits).cpu().numpy()
+                done += sum(map(len, rows))
+                rows, logits = [], []
+                if progress and (time.monotonic() - told > 5 or number == len(batches)):
                     told = time.monotonic()
-                    progress(f"{done:,} of {len(rows):,} pairs scored, {done / (told - started):,.0f} pairs/s")
+                    progress(f"{done:,} of {_count(batches):,} pairs scored, {done / (told - started):,.0f} pairs/s")
     finally:
         model.train(was_training)
+
+
+def _count(batches: Sequence[np.ndarray]) -> int:
+    return sum(map(len, batches))
+
+
+def _laid_out(
+    tokens: PairTokens, batches: Sequence[np.ndarray], device: torch.device
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    """Yields (rows, inputs on the device); the next batches are laid out while the model works on one."""
+    cuda = device.type == "cuda"
+
+    def lay_out(rows: np.ndarray) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
+        laid = tokens.batch(rows, multiple=8 if cuda else 1)
+        return rows, {name: tensor.pin_memory() if cuda else tensor for name, tensor in laid.items()}
+
+    with ThreadPoolExecutor(1, "batches") as pool:
+        coming = deque(pool.submit(lay_out, rows) for rows in batches[:AHEAD])
+        for number in range(len(batches)):
+            if number + AHEAD < len(batches):
+                coming.append(pool.submit(lay_out, batches[number + AHEAD]))
+            rows, inputs = coming.popleft().result()
+            yield rows, {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}

@@ -1,32 +1,44 @@
-"""Texts tokenised once, and pairs of them put together from ids.
+"""Pairs put together from token ids.
 
-A re-ranker meets each query a thousand times and each document often. So queries and documents are tokenised once,
-apart, into flat arrays, and a pair is laid out from two rows, with the tokenizer's own special tokens and truncation.
-The ids are exactly those of `tokenizer(query, document, truncation="longest_first")`.
+A re-ranker meets each query a thousand times and each document often. So texts are tokenised once, apart, into flat
+arrays (in memory here, on disk in `token_store`), and a pair is laid out from two rows, with the tokenizer's own
+special tokens. The ids are exactly those of `tokenizer(query, document, truncation=…)`.
 
     tokens = pair_tokens(tokenizer, [("who ate it?", "The fox did."), ("who ate it?", "Not me.")], max_length=64)
     tokens.lengths                                # array([11, 10])
     tokens.batch([0, 1])                          # {"input_ids": tensor(2, 11), "attention_mask": …}
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import torch
 
-from cslab.store import CslabError
+from cslab.store import CslabError, nearest
+from cslab.switching.layout import Frame, kept_lengths, segments, spread
+
+Progress = Callable[[str], None]  # called with one line of plain text, now and then
+BLOCK = 4096  # texts tokenised at a time; the tokenizers library keeps kilobytes of each while it works
+
+# --- texts ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of many texts, without special tokens: text `i` is `ids[starts[i]:starts[i + 1]]`."""
+    """Token ids of many texts, without special tokens: text `i` is `ids[starts[i]:starts[i + 1]]`.
 
-    ids: np.ndarray  # int32, flat
-    starts: np.ndarray  # int64, one more than texts
+    Attributes:
+        ids: int32, flat; in memory or mapped from a file.
+        starts: int64, one more than texts.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
 
     @property
     def lengths(self) -> np.ndarray:
@@ -39,9 +51,53 @@ class Tokens:
     def __getitem__(self, row: int) -> np.ndarray:
         return self.ids[self.starts[row] : self.starts[row + 1]]
 
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Tokens of some texts."""
+        return self.starts[rows + 1] - self.starts[rows]
+
+    def take(self, rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The first `counts` ids of some texts, one text after another."""
+        return self.ids[spread(self.starts[rows], counts)]
+
+
+@dataclass(frozen=True)
+class JoinedTokens:
+    """Several `Tokens` read as one: the rows of the second follow those of the first."""
+
+    parts: tuple[Tokens, ...]
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """The first row of each part."""
+        return np.cumsum([0, *map(len, self.parts[:-1])])
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Tokens of some texts."""
+        found = np.zeros(len(rows), np.int64)
+        for part, mine, within in self._split(rows):
+            found[mine] = part.counts(within)
+        return found
+
+    def take(self, rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The first `counts` ids of some texts, one text after another."""
+        starts = np.cumsum(counts) - counts
+        found = np.zeros(int(counts.sum()), np.int32)
+        for part, mine, within in self._split(rows):
+            found[spread(starts[mine], counts[mine])] = part.take(within, counts[mine])
+        return found
+
+    def _split(self, rows: np.ndarray) -> Iterator[tuple[Tokens, np.ndarray, np.ndarray]]:
+        owners = np.searchsorted(self.offsets, rows, side="right") - 1
+        for number, part in enumerate(self.parts):
+            mine = np.flatnonzero(owners == number)
+            if len(mine):
+                yield part, mine, rows[mine] - self.offsets[number]
+
 
 def backend(tokenizer: Any) -> Any:
-    """The `tokenizers` object behind a tokenizer of transformers.
+    """The `tokenizers` object behind a tokenizer of transformers, set to neither pad nor truncate.
+
+    Calls of the tokenizer leave their padding and truncation in it, and saved ones carry those of whoever saved them.
 
     Raises:
         CslabError: for a tokenizer that is pure Python.
@@ -51,95 +107,78 @@ def backend(tokenizer: Any) -> Any:
         raise CslabError(
             f"{type(tokenizer).__name__} has no fast tokenizer; save one as tokenizer.json beside the model"
         )
+    found.no_padding()
+    found.no_truncation()
     return found
 
 
-def tokenise(tokenizer: Any, texts: Sequence[str], block: int = 16384) -> Tokens:
-    """Tokenises texts in blocks, whole and without special tokens."""
-    fast = backend(tokenizer)
-    # Saved tokenizers carry the padding and truncation of whoever saved them.
-    fast.no_padding()
-    fast.no_truncation()
-    pieces, lengths = [np.zeros(0, np.int32)], [np.zeros(1, np.int64)]
-    for start in range(0, len(texts), block):
-        found = fast.encode_batch_fast(list(texts[start : start + block]), add_special_tokens=False)
-        rows = [one.ids for one in found]
-        lengths.append(np.fromiter(map(len, rows), np.int64, len(rows)))
-        pieces.append(np.fromiter((i for row in rows for i in row), np.int32, int(lengths[-1].sum())))
-    return Tokens(np.concatenate(pieces), np.cumsum(np.concatenate(lengths)))
+def tokenizer_key(tokenizer: Any) -> str:
+    """A hash of everything that decides the ids of a text."""
+    return blake2b(backend(tokenizer).to_str().encode(), digest_size=8).hexdigest()
 
 
-@dataclass(frozen=True)
-class Frame:
-    """The special tokens before, between and after the two texts of a pair, and what its segments are called."""
-
-    before: tuple[int, ...]
-    between: tuple[int, ...]
-    after: tuple[int, ...]
-    types: (
-        tuple[tuple[int, ...], int, tuple[int, ...], int, tuple[int, ...]] | None
-    )  # None: the encoder has no segments
-    pad_id: int
-    pad_type: int
-
-    @property
-    def extra(self) -> int:
-        """How many special tokens a pair has."""
-        return len(self.before) + len(self.between) + len(self.after)
+def token_blocks(tokenizer: Any, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields (ids int32, lengths int64) of some thousand texts at a time, whole and without special tokens."""
+    fast, texts = backend(tokenizer), iter(texts)
+    while block := list(islice(texts, BLOCK)):
+        rows = [one.ids for one in fast.encode_batch_fast(block, add_special_tokens=False)]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        yield np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum())), lengths
 
 
-def frame(tokenizer: Any) -> Frame:
-    """Reads off the frame by letting the tokenizer lay out a pair.
+def tokenise(tokenizer: Any, texts: Iterable[str]) -> Tokens:
+    """Tokenises texts into memory."""
+    blocks = [(np.zeros(0, np.int32), np.zeros(1, np.int64)), *token_blocks(tokenizer, texts)]
+    ids, lengths = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+    return Tokens(ids, np.cumsum(lengths))
+
+
+# --- pairs ---------------------------------------------------------------------------------------------------
+
+
+def _second_cut(first: np.ndarray, second: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
+    left = room - first
+    if (lost := np.flatnonzero((left < 1) & (first + second > room))).size:
+        raise CslabError(
+            f"a query of {int(first[lost[0]])} tokens leaves no room for its document among {room}; "
+            "raise max_length, or truncate longest_first"
+        )
+    return first, np.minimum(second, left)
+
+
+# Tokens kept of each text of a pair, from their lengths and the room: as the tokenizers library cuts.
+TRUNCATIONS = {"longest_first": kept_lengths, "only_second": _second_cut}
+
+
+def checked_truncation(truncation: str) -> str:
+    """The name of a truncation, if it is one.
 
     Raises:
-        CslabError: for a tokenizer without a padding token, or that does not put the first text first.
+        CslabError: for another.
     """
-    if tokenizer.pad_token_id is None:
-        raise CslabError(f"{type(tokenizer).__name__} has no padding token; set tokenizer.pad_token and save it")
-    fast = backend(tokenizer)
-    fast.no_padding()
-    fast.no_truncation()
-    probe = fast.encode("a", "b")
-    place = np.array([-1 if s is None else s for s in probe.sequence_ids])
-    first, second = np.flatnonzero(place == 0), np.flatnonzero(place == 1)
-    if not len(first) or not len(second) or first[-1] > second[0]:
-        raise CslabError(f"{type(tokenizer).__name__} does not lay pairs out as first, second; use another encoder")
-    bounds = (slice(0, first[0]), slice(first[-1] + 1, second[0]), slice(second[-1] + 1, None))
-    ids, kinds = np.array(probe.ids), np.array(probe.type_ids)
-    before, between, after = (tuple(ids[b].tolist()) for b in bounds)
-    types = None
-    if "token_type_ids" in tokenizer.model_input_names:
-        around = [tuple(kinds[b].tolist()) for b in bounds]
-        types = (around[0], int(kinds[first[0]]), around[1], int(kinds[second[0]]), around[2])
-    return Frame(before, between, after, types, tokenizer.pad_token_id, tokenizer.pad_token_type_id)
-
-
-def truncated(first: np.ndarray, second: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many tokens of each text fit `room`: `longest_first` of the tokenizers library, for arrays of lengths.
-
-    >>> truncated(np.array([3, 3, 9]), np.array([4, 20, 9]), room=11)
-    (array([3, 3, 5]), array([4, 8, 6]))
-    """
-    short, swapped = np.minimum(first, second), first > second
-    # The longer text gives way first; where even two of the shorter do not fit, the room is halved.
-    kept = np.where(short > room, short, np.maximum(short, room - short))
-    halved = short + kept > room
-    kept_short, kept_long = np.where(halved, room // 2, short), np.where(halved, room // 2 + room % 2, kept)
-    left, right = np.where(swapped, kept_long, kept_short), np.where(swapped, kept_short, kept_long)
-    whole = first + second <= room
-    return np.where(whole, first, left), np.where(whole, second, right)
+    if truncation not in TRUNCATIONS:
+        raise CslabError(f"truncation '{truncation}' is not known; {nearest(truncation, list(TRUNCATIONS))}")
+    return truncation
 
 
 @dataclass(frozen=True)
 class PairTokens:
     """Pairs as rows into tokenised queries and documents; tensors are made batch by batch."""
 
-    queries: Tokens
-    documents: Tokens
+    queries: Tokens | JoinedTokens
+    documents: Tokens | JoinedTokens
     query_rows: np.ndarray
     document_rows: np.ndarray
     frame: Frame
     max_length: int
+    truncation: str = "longest_first"
+
+    def __post_init__(self) -> None:
+        checked_truncation(self.truncation)
+        if self.max_length < self.frame.extra + 2:
+            raise CslabError(
+                f"max_length {self.max_length} leaves no room beside {self.frame.extra} special tokens; raise it"
+            )
 
     def __len__(self) -> int:
         return len(self.query_rows)
@@ -147,23 +186,14 @@ class PairTokens:
     @cached_property
     def kept(self) -> tuple[np.ndarray, np.ndarray]:
         """Tokens kept of each pair's query and document."""
-        lengths = self.queries.lengths[self.query_rows], self.documents.lengths[self.document_rows]
-        return truncated(*lengths, self.max_length - self.frame.extra)
+        lengths = self.queries.counts(self.query_rows), self.documents.counts(self.document_rows)
+        left, right = TRUNCATIONS[self.truncation](*lengths, self.max_length - self.frame.extra)
+        return left.astype(np.int32), right.astype(np.int32)
 
     @cached_property
     def lengths(self) -> np.ndarray:
         """Tokens of each pair after truncation, special tokens included."""
-        return self.kept[0] + self.kept[1] + self.frame.extra
-
-    def key(self) -> str:
-        """A hash of all pairs as the encoder will see them."""
-        digest = blake2b(repr((self.frame, self.max_length)).encode(), digest_size=8)
-        for side in (self.queries, self.documents):
-            digest.update(np.ascontiguousarray(side.ids).data)
-            digest.update(np.ascontiguousarray(side.starts).data)
-        for rows in (self.query_rows, self.document_rows):
-            digest.update(np.ascontiguousarray(rows).data)
-        return digest.hexdigest()
+        return self.kept[0] + self.kept[1] + np.int32(self.frame.extra)
 
     def batch(self, rows: Sequence[int] | np.ndarray, multiple: int = 1) -> dict[str, torch.Tensor]:
         """Lays pairs out as tensors, padded on the right to the longest (and to a multiple of `multiple`).
@@ -171,40 +201,49 @@ class PairTokens:
         Returns:
             `input_ids`, `attention_mask` and, for encoders with segments, `token_type_ids`; each rows × length, int64.
         """
+        rows = np.asarray(rows)
         width = -(-int(self.lengths[rows].max()) // multiple) * multiple
-        f, shape = self.frame, (len(rows), width)
-        ids, mask = np.full(shape, f.pad_id, np.int64), np.zeros(shape, np.int64)
-        types = None if f.types is None else np.full(shape, f.pad_type, np.int64)
-        for i, row in enumerate(rows):
-            left, right = int(self.kept[0][row]), int(self.kept[1][row])
-            query = self.queries[self.query_rows[row]][:left]
-            document = self.documents[self.document_rows[row]][:right]
-            n = f.extra + left + right
-            ids[i, :n] = np.concatenate((f.before, query, f.between, document, f.after))
-            mask[i, :n] = 1
-            if types is not None:
-                a, b, c, d, e = f.types
-                types[i, :n] = (*a, *(b,) * left, *c, *(d,) * right, *e)
-        arrays = {"input_ids": ids, "attention_mask": mask} | ({} if types is None else {"token_type_ids": types})
+        columns = np.arange(width, dtype=np.int32)
+        inside = columns < self.lengths[rows][:, None]
+        ids = np.full(inside.shape, self.frame.pad_id, np.int64)
+        # Row by row the tokens of all pairs are one run: a single assignment puts them in place.
+        ids[inside] = self._run(rows)
+        arrays = {"input_ids": ids, "attention_mask": inside.astype(np.int64)}
+        if self.frame.segments is not None:
+            arrays["token_type_ids"] = segments(self.frame, self.kept[0][rows], self.kept[1][rows], columns)
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
+    def _run(self, rows: np.ndarray) -> np.ndarray:
+        """The tokens of some pairs, one pair after another."""
+        f, (left, right) = self.frame, (kept[rows].astype(np.int64) for kept in self.kept)
+        total = left + right + f.extra
+        run, begin = np.empty(int(total.sum()), np.int64), np.cumsum(total) - total
+        first, between = begin + len(f.before), begin + len(f.before) + left
+        second, after = between + len(f.between), begin + total - len(f.after)
+        for special, start in ((f.before, begin), (f.between, between), (f.after, after)):
+            for place, token in enumerate(special):
+                run[start + place] = token
+        run[spread(first, left)] = self.queries.take(self.query_rows[rows], left)
+        run[spread(second, right)] = self.documents.take(self.document_rows[rows], right)
+        return run
 
-def pair_tokens(tokenizer: Any, pairs: Sequence[tuple[str, str]], max_length: int) -> PairTokens:
+
+def pair_tokens(
+    tokenizer: Any, pairs: Sequence[tuple[str, str]], max_length: int, truncation: str = "longest_first"
+) -> PairTokens:
     """Tokenises the distinct queries and documents of pairs once.
 
     Raises:
         CslabError: for a `max_length` that leaves no room beside the special tokens.
     """
-    layout = frame(tokenizer)
-    if max_length < layout.extra + 2:
-        raise CslabError(f"max_length {max_length} leaves no room beside {layout.extra} special tokens; raise it")
     sides = []
     for side in (0, 1):
         rows: dict[str, int] = {}
         order = np.fromiter((rows.setdefault(pair[side], len(rows)) for pair in pairs), np.int64, len(pairs))
-        sides.append((tokenise(tokenizer, list(rows)), order))
+        sides.append((tokenise(tokenizer, rows), order))
     (queries, query_rows), (documents, document_rows) = sides
-    return PairTokens(queries, documents, query_rows, document_rows, layout, max_length)
+    frame = Frame.of(tokenizer, backend(tokenizer))
+    return PairTokens(queries, documents, query_rows, document_rows, frame, max_length, truncation)
 
 
 def token_batches(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -161,7 +161,7 @@ def lay_out(
     ids[inside] = _row_of_tokens(frame, queries, documents, left, right)
     arrays = {"input_ids": ids, "attention_mask": inside.astype(np.int64)}
     if frame.segments is not None:
-        arrays["token_type_ids"] = _segments(frame, left, right, columns)
+        arrays["token_type_ids"] = segments(frame, left, right, columns)
     return arrays
 
 
@@ -185,15 +185,16 @@ def _row_of_tokens(frame: Frame, queries: Drawn, documents: Drawn, left: np.ndar
     return bank.ids[spread(bank.starts[entries], lengths)]
 
 
-def _segments(frame: Frame, left: np.ndarray, right: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def segments(frame: Frame, left: np.ndarray, right: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Segment numbers of pairs with `left` and `right` tokens of their two texts, at the places `columns`."""
     before, first, between, second, after = frame.segments
     ones = [[(number, 1) for number in numbers] for numbers in (before, between, after)]
     runs = [*ones[0], (first, left), *ones[1], (second, right), *ones[2], (frame.pad_segment, len(columns))]
-    segments, start = np.zeros((len(left), len(columns)), np.int64), np.zeros(len(left), np.int32)
+    made, start = np.zeros((len(left), len(columns)), np.int64), np.zeros(len(left), np.int32)
     # Runs of one number are filled as one; zeros are there already.
     for number, group in groupby(runs, key=lambda run: run[0]):
         end = (start + sum(length for _, length in group)).astype(np.int32)
         if number:
-            segments[(columns >= start[:, None]) & (columns < end[:, None])] = number
+            made[(columns >= start[:, None]) & (columns < end[:, None])] = number
         start = end
-    return segments
+    return made

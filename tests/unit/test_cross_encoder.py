@@ -18,8 +18,9 @@ from cslab.ranking.cross_encoder import (
     save_encoder,
     score_pairs,
 )
-from cslab.ranking.pair_tokens import frame, pair_tokens, token_batches
+from cslab.ranking.pair_tokens import backend, pair_tokens, token_batches
 from cslab.store import CslabError
+from cslab.switching.layout import Frame
 from tests.tiny import WORDS, tiny_encoder
 
 
@@ -38,21 +39,6 @@ def some_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
     return [(text(20), text(40)) for _ in range(count)]
 
 
-@pytest.mark.parametrize("length", [8, 9, 21, 64])
-def test_pairs_are_laid_out_as_the_tokenizer_would(encoder, length):
-    pairs = some_pairs(150)
-    expected = encoder.tokenizer(
-        [q for q, _ in pairs], [d for _, d in pairs],
-        truncation="longest_first", max_length=length, padding=True, return_tensors="pt",
-    )  # fmt: skip
-    tokens = pair_tokens(encoder.tokenizer, pairs, length)
-    laid_out = tokens.batch(np.arange(len(pairs)))
-    assert laid_out.keys() == set(expected.keys())
-    for name, tensor in laid_out.items():
-        assert torch.equal(tensor, expected[name]), name
-    assert tokens.lengths.tolist() == expected["attention_mask"].sum(1).tolist()
-
-
 def test_frame_of_a_tokenizer_without_segments(encoder):
     from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
@@ -65,8 +51,8 @@ def test_frame_of_a_tokenizer_without_segments(encoder):
     roberta = PreTrainedTokenizerFast(
         tokenizer_object=fast, pad_token="[PAD]", model_input_names=["input_ids", "attention_mask"]
     )
-    layout = frame(roberta)
-    assert (layout.before, layout.between, layout.after, layout.types) == ((2,), (3, 3), (3,), None)
+    layout = Frame.of(roberta, backend(roberta))
+    assert (layout.before, layout.between, layout.after, layout.segments) == ((2,), (3, 3), (3,), None)
     expected = roberta("fox hen", "the barn", return_tensors="pt")["input_ids"]
     assert torch.equal(pair_tokens(roberta, [("fox hen", "the barn")], 20).batch([0])["input_ids"], expected)
 

@@ -1,0 +1,74 @@
+"""The processes that a launcher has started: which one this is, and sums over all of them.
+
+`torchrun --nproc_per_node 4 -m cslab rerank …` and `accelerate launch -m cslab rerank …` start the same command several
+times. One process, started plainly, is a group of one and pays for nothing here.
+
+    rank, count = processes()
+    mine = shards[rank::count]
+    total = summed(counts)              # element by element, the same in every process
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Others wait while one process makes a stage or scores its last shard.
+PATIENCE = timedelta(days=7)
+
+
+_apart = False
+
+
+def processes() -> tuple[int, int]:
+    """(number of this process, how many there are); joins the launcher's group and takes its own GPU at first call."""
+    return (0, 1) if _apart else _group()
+
+
+@cache
+def _group() -> tuple[int, int]:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    return state.process_index, state.num_processes
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Inside, a process is a group of one: for work that it does while the others wait."""
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
+
+
+def summed(array: "np.ndarray") -> "np.ndarray":
+    """The sum of an array over all processes; with one process the array itself."""
+    if processes()[1] == 1:
+        return array
+    import torch
+    from torch import distributed
+
+    # NCCL knows only its GPU.
+    device = torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+    shared = torch.from_numpy(array).to(device)
+    distributed.all_reduce(shared)
+    return shared.cpu().numpy()
+
+
+def wait() -> None:
+    """Returns when all processes have come here."""
+    if processes()[1] > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
