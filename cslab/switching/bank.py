@@ -128,7 +128,7 @@ class Bank:
     Entries never change, so what refers to them holds while others are added.
     """
 
-    def __init__(self, fast: Any, runs: Sequence[Sequence[int]] = ()) -> None:
+    def __init__(self, fast: Any) -> None:
         self.fast = fast
         self.ids, self.starts, self.lengths = np.zeros(1024, np.int32), np.zeros(64, np.int64), np.zeros(64, np.int32)
         self._entries = self.size = 0
@@ -137,7 +137,6 @@ class Bank:
         self.added = re.compile("|".join(map(re.escape, contents)) or r"(?!)", re.IGNORECASE)
         (self._left, pair) = self.encoded([_LEFT, _LEFT + _RIGHT])
         self._right = pair[len(self._left) :]
-        self.keep(runs)
 
     def __len__(self) -> int:
         return self._entries
@@ -167,7 +166,7 @@ class Bank:
     def first(self, entries: int) -> "Bank":
         """A bank of the first entries alone; this one stays as it is for what refers to it."""
         bank = copy(self)
-        bank._entries, bank.size = entries, int(self.starts[entries - 1] + self.lengths[entries - 1])
+        bank._entries, bank.size = entries, int(self.lengths[:entries].sum())
         bank.ids, bank.starts = self.ids[: bank.size].copy(), self.starts[:entries].copy()
         bank.lengths = self.lengths[:entries].copy()
         return bank
@@ -190,8 +189,9 @@ class Bank:
         if end > len(self.ids):
             self.ids = np.concatenate([self.ids, np.zeros(max(end, len(self.ids)), np.int32)])
         if number == len(self.starts):
-            self.starts = np.concatenate([self.starts, np.zeros_like(self.starts)])
-            self.lengths = np.concatenate([self.lengths, np.zeros_like(self.lengths)])
+            more = np.zeros(max(64, number), np.int64)
+            self.starts = np.concatenate([self.starts, more])
+            self.lengths = np.concatenate([self.lengths, more.astype(np.int32)])
         self.ids[self.size : end] = ids
         self.starts[number], self.lengths[number] = self.size, len(ids)
         self._entries, self.size = number + 1, end

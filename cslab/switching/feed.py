@@ -8,6 +8,12 @@ is named with its side and the column that holds the texts' ids:
     trainer.data_collator = SwitchingCollator(trainer.data_collator, switcher, columns)  # anew in every epoch
     trainer.add_callback(epoch_callback(trainer.data_collator))
 
+`transformers.Trainer` takes the ids alone, `Dataset.from_dict({"qid": …, "did": …, "label": …})`; no tokenizer runs:
+
+    collator = TokenCollator(TokenSwitcher(tokenizer, switcher, queries, documents), max_length=256, seed=1)
+    trainer = Trainer(model, TrainingArguments(out, remove_unused_columns=False), collator, dataset)
+    trainer.add_callback(epoch_callback(collator))
+
 A row whose id is None is left as it is: so an evaluation set goes through the same collator untouched.
 """
 
@@ -20,7 +26,7 @@ import numpy as np
 
 from cslab.store import CslabError, fingerprint, nearest
 from cslab.switching.draw import Key, Side
-from cslab.switching.layout import Drawn, Frame, lay_out
+from cslab.switching.layout import Frame, Tokens, lay_out
 from cslab.switching.policy import check_side
 from cslab.switching.switch import Switcher
 from cslab.switching.tokens import TokenSwitcher
@@ -188,8 +194,8 @@ def epoch_callback(collator: SwitchingCollator | TokenCollator) -> "TrainerCallb
 class Window:
     """Switched pairs of one epoch: `lengths` to sort them by, and batches."""
 
-    queries: Drawn
-    documents: Drawn
+    queries: Tokens
+    documents: Tokens
     query_rows: np.ndarray
     document_rows: np.ndarray
     frame: Frame
@@ -233,6 +239,6 @@ class PairIds:
         for side, ids in (("query", qids), ("document", dids)):
             names = {name: row for row, name in enumerate(dict.fromkeys(ids))}
             order = np.array([names[name] for name in ids], np.int64)
-            sides.append((self.tokens.draw(side, list(names), self.seed, epoch, copy, self.max_length), order))
+            sides.append((self.tokens.draw(side, list(names), self.seed, epoch, copy, self.max_length).tokens, order))
         (queries, query_rows), (documents, document_rows) = sides
         return Window(queries, documents, query_rows, document_rows, self.frame, self.max_length)

@@ -94,7 +94,7 @@ class TokenSwitcher:
         self.texts: dict[Side, Mapping[str, str]] = {"query": queries, "document": documents}
         fast = backend(tokenizer)
         self.frame = Frame.of(tokenizer, fast)
-        self.bank = Bank(fast, self.frame.runs)
+        self.bank = Bank(fast)
         self.why = unfit(self.bank.fast) or _why(switcher)
         self._rows = {side: {key: row for row, key in enumerate(self.texts[side])} for side in SIDES}
         self._plain = {side: np.full(len(self.texts[side]), self.why is not None) for side in SIDES}

@@ -55,7 +55,7 @@ class GradientGuided:
         for side, start, room in zip(SIDES, starts, kept, strict=True):
             gains = _gains(slots[side], np.broadcast_to(start, room.shape), room, seen.gradient, table)
             made.append(_exchanged(slots[side], gains, self.share))
-        arrays = lay_out(frame, *made, self.ids.max_length, width_unit(batch))
+        arrays = lay_out(frame, *(text.tokens for text in made), self.ids.max_length, width_unit(batch))
         return on_device({name: torch.from_numpy(array) for name, array in arrays.items()}, batch)
 
     def _slots(self, side: Side, batch: Batch) -> Slots:

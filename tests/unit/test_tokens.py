@@ -61,7 +61,7 @@ def check(tokenizer, policy, queries, documents, lexicons=TITLES, epoch=0, max_l
         ]
     sides = (("query", queries), ("document", documents))
     texts = [[switcher.text(text, key, side) for text, key in zip(ts, keys, strict=True)] for side, ts in sides]
-    got = lay_out(tokens.frame, *made, max_length)
+    got = lay_out(tokens.frame, *(drawn.tokens for drawn in made), max_length)
     expected = tokenizer(*texts, truncation="longest_first", max_length=max_length, padding="longest")
     for name, array in got.items():
         assert array.tolist() == expected[name], (name, texts)
@@ -134,16 +134,17 @@ def test_every_epoch_draws_anew_and_order_does_not_matter():
     assert both[1].tolist() == one[3]
 
 
-def test_memory_of_combinations_is_bounded(monkeypatch):
+@pytest.mark.parametrize("name", ["byte bpe", "whole-text bpe"])
+def test_memory_of_what_is_made_on_the_way_is_bounded(name, monkeypatch):
     monkeypatch.setattr("cslab.switching.tokens._KEPT", 3)
     texts = {"d": "fox-dog-lazy red/jumps dog-the"}
     switcher = Switcher(LEXICONS, Policy(document=0.8))
-    tokens = TokenSwitcher(small_tokenizer("byte bpe"), switcher, {}, texts)
+    tokens = TokenSwitcher(small_tokenizer(name), switcher, {}, texts)
     for epoch in range(40):
         key = Key(0, epoch, "d")
-        expected = small_tokenizer("byte bpe")(switcher.text(texts["d"], key, "document"), add_special_tokens=False)
+        expected = small_tokenizer(name)(switcher.text(texts["d"], key, "document"), add_special_tokens=False)
         assert tokens.draw("document", ["d"], 0, epoch)[0].tolist() == expected["input_ids"]
-        assert tokens.bank.size <= tokens._size + 3 + 40
+        assert tokens.bank.size <= tokens._size + 3 + 60
 
 
 def test_other_uses_of_the_tokenizer_do_not_disturb():
