@@ -9,7 +9,6 @@ candidate has another number of tokens, each old token is compared with the new 
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from cslab.training.ball import embedding_table
 from cslab.training.batches import Batch
 from cslab.training.loop import Objective
 from cslab.training.pairs import Pairs
-from cslab.training.variants import Inputs, Seen, on_device, width_unit
+from cslab.training.variants import Inputs, on_device, width_unit
 
 _BLOCK = 1 << 14  # rows of embeddings compared at a time
 
@@ -43,9 +42,9 @@ class GradientGuided:
     pairs: Pairs
     share: float
     switched: bool
-    wants: Literal["gradient"] = "gradient"
+    guided = True
 
-    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, seen: Seen | None) -> Inputs:
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, gradient: Tensor | None) -> Inputs:
         """The text with the exchanges made."""
         slots = {side: self._slots(side, batch) for side in SIDES}
         frame, lengths = self.ids.frame, [slots[side].drawn.lengths for side in SIDES]
@@ -53,7 +52,7 @@ class GradientGuided:
         starts = len(frame.before), len(frame.before) + kept[0] + len(frame.between)
         table, made = embedding_table(model).weight.detach(), []
         for side, start, room in zip(SIDES, starts, kept, strict=True):
-            gains = _gains(slots[side], np.broadcast_to(start, room.shape), room, seen.gradient, table)
+            gains = _gains(slots[side], np.broadcast_to(start, room.shape), room, gradient, table)
             made.append(_exchanged(slots[side], gains, self.share))
         arrays = lay_out(frame, *(text.tokens for text in made), self.ids.max_length, width_unit(batch))
         return on_device({name: torch.from_numpy(array) for name, array in arrays.items()}, batch)

@@ -144,8 +144,7 @@ ROBUST: dict[str, Method] = {
             "worst-of-k of 1712.02779, over switched text",
             "text",
             _worst,
-            # With a clean loss, the batch's own logits come with it.
-            lambda s: 1 + (s["k"] - (1 if s["clean"] else 0)) * FORWARD if s["k"] > 1 else 1.0,
+            lambda s: 1 + s["k"] * FORWARD if s["k"] > 1 else 1.0,
             {"k": 4, "policy": None, "clean": 0.0},
         ),
         Method(

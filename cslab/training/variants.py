@@ -9,11 +9,10 @@ translations, they are other translations.
     train(encoder, pairs, texts, settings, folder, adversary=attack)
 """
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -150,19 +149,15 @@ def on_device(inputs: Mapping[str, Tensor], batch: Batch) -> Inputs:
 # --- choosing ------------------------------------------------------------------------------------------------
 
 
-class Seen(NamedTuple):
-    """What a pass over the batch itself has shown: logits, and the gradient at its token embeddings if wanted."""
-
-    logits: Tensor
-    gradient: Tensor | None
-
-
 class Chooser(Protocol):
-    """Chooses the text of a batch that is trained on; `wants` says what it has to see of the batch itself."""
+    """Chooses the text of a batch that is trained on.
 
-    wants: Literal["nothing", "logits", "gradient"]
+    A `guided` one is given the gradient of the loss at the batch's token embeddings, (pairs, width, dimensions).
+    """
 
-    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, seen: Seen | None) -> Inputs:
+    guided: bool
+
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, gradient: Tensor | None) -> Inputs:
         """The model's inputs; labels stay."""
 
 
@@ -171,39 +166,43 @@ class Fresh:
     """A further draw by a policy, whatever the loss: text augmentation such as RS-DA and CAT."""
 
     variants: Variants
-    wants = "nothing"
+    guided = False
 
-    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, seen: Seen | None) -> Inputs:
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, gradient: Tensor | None) -> Inputs:
         """The drawn text."""
         return self.variants(batch, 1)
 
 
 @dataclass(frozen=True)
 class WorstOf:
-    """For each pair, the one of `k` variants whose logit, put in place of the pair's own, gives the largest loss."""
+    """For each pair, the one of `k` variants whose logit, put in place of the pair's own, gives the largest loss.
+
+    The batch itself is the first variant. All are compared without dropout, in passes over rows of like length.
+    """
 
     variants: Variants
     k: int
     padding: Mapping[str, int]
+    guided = False
 
-    @property
-    def wants(self) -> Literal["nothing", "logits"]:
-        """The logits of the batch itself, which is the first variant."""
-        return "logits" if self.k > 1 else "nothing"
-
-    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, seen: Seen | None) -> Inputs:
-        """The chosen texts; k - 1 forward passes without gradients."""
+    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, gradient: Tensor | None) -> Inputs:
+        """The chosen texts; k forward passes without gradients."""
         if self.k == 1:
             return batch.inputs
-        again, objective = SameDropout(batch.labels.device), alone(objective)
-        others = [self.variants(batch, copy) for copy in range(1, self.k)]
-        with torch.no_grad():
-            logits = [seen.logits]
-            for inputs in others:
-                again()
-                logits.append(objective.logits(inputs))
-        again()
-        return picked([batch.inputs, *others], worst(objective, torch.stack(logits)), self.padding, width_unit(batch))
+        objective, pairs = alone(objective), len(batch.labels)
+        stacked = together([batch.inputs, *(self.variants(batch, copy) for copy in range(1, self.k))], self.padding)
+        lengths, unit = stacked["attention_mask"].sum(dim=1), width_unit(batch)
+        logits = torch.zeros(self.k * pairs, device=batch.labels.device)
+        training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                for rows in lengths.argsort(stable=True).split(pairs):
+                    logits[rows] = objective.logits(trimmed(stacked, rows, unit))
+        finally:
+            model.train(training)
+        chosen = worst(objective, logits.view(self.k, pairs))
+        return trimmed(stacked, chosen * pairs + torch.arange(pairs, device=chosen.device), unit)
 
 
 def worst(objective: Objective, logits: Tensor) -> Tensor:
@@ -223,18 +222,20 @@ def worst(objective: Objective, logits: Tensor) -> Tensor:
     return torch.vmap(objective.loss)(tried).view(count, pairs).argmax(dim=0)
 
 
-def picked(variants: Sequence[Inputs], chosen: Tensor, padding: Mapping[str, int], multiple: int) -> Inputs:
-    """Row n of variant `chosen[n]`, for all n, no wider than the longest of them."""
-    width, rows = max(one["input_ids"].shape[1] for one in variants), torch.arange(len(chosen), device=chosen.device)
-    made = {}
-    for name in variants[0]:
-        wide = [
-            torch.nn.functional.pad(one[name], (0, width - one[name].shape[1]), value=padding.get(name, 0))
-            for one in variants
-        ]
-        made[name] = torch.stack(wide)[chosen, rows]
-    longest = -(-int(made["attention_mask"].sum(dim=1).max()) // multiple) * multiple
-    return {name: tensor[:, :longest].contiguous() for name, tensor in made.items()}
+def together(variants: Sequence[Inputs], padding: Mapping[str, int]) -> Inputs:
+    """The rows of all variants under one another, all as wide as the widest."""
+    width = max(one["input_ids"].shape[1] for one in variants)
+
+    def wide(name: str, tensor: Tensor) -> Tensor:
+        return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=padding.get(name, 0))
+
+    return {name: torch.cat([wide(name, one[name]) for one in variants]) for name in variants[0]}
+
+
+def trimmed(inputs: Inputs, rows: Tensor, multiple: int) -> Inputs:
+    """Some rows, no wider than the longest of them (and a multiple of `multiple`)."""
+    longest = -(-int(inputs["attention_mask"][rows].sum(dim=1).max()) // multiple) * multiple
+    return {name: tensor[rows, :longest] for name, tensor in inputs.items()}
 
 
 # --- training on the choice ----------------------------------------------------------------------------------
@@ -259,9 +260,9 @@ class OnText:
     ) -> Tensor:
         """One step's gradients; returns the loss."""
         again = SameDropout(batch.labels.device)
-        seen, value = self._own(model, batch, objective, backward)
+        gradient, value = self._own(model, batch, objective, backward)
         again()
-        inputs = self.choose(model, batch, objective, seen)
+        inputs = self.choose(model, batch, objective, gradient)
         again()
         chosen = replace(batch, inputs=inputs)
 
@@ -274,23 +275,19 @@ class OnText:
 
     def _own(
         self, model: nn.Module, batch: Batch, objective: Objective, backward: Callable[[Tensor], None]
-    ) -> tuple[Seen | None, Tensor | float]:
-        """A pass over the batch itself: what the choice needs to see, and the clean loss if it is asked for."""
-        wants, ids = self.choose.wants, batch.inputs["input_ids"]
-        if not self.clean and wants == "nothing":
+    ) -> tuple[Tensor | None, Tensor | float]:
+        """A pass over the batch itself, as far as asked for: the gradient that guides the choice, and the clean loss."""
+        if not self.choose.guided and not self.clean:
             return None, 0.0
-        if not self.clean and wants == "logits":
-            with torch.no_grad():
-                return Seen(alone(objective).logits(batch.inputs), None), 0.0
-        move = None
-        if wants == "gradient":
-            move = torch.zeros(*ids.shape, embedding_table(model).embedding_dim, device=ids.device, requires_grad=True)
-        with contextlib.nullcontext() if move is None else shifted(model, move):
-            if not self.clean:
-                logits = alone(objective).logits(batch.inputs)
-                (gradient,) = torch.autograd.grad(objective.loss(logits), move)
-                return Seen(logits.detach(), gradient), 0.0
-            logits = objective.logits(batch.inputs)
-            loss = objective.loss(logits)
+        if not self.choose.guided:
+            loss = objective(batch.inputs)
             backward(self.clean * loss)
-        return Seen(logits.detach(), None if move is None else move.grad), self.clean * loss.detach()
+            return None, self.clean * loss.detach()
+        shape = *batch.inputs["input_ids"].shape, embedding_table(model).embedding_dim
+        move = torch.zeros(shape, device=batch.labels.device, requires_grad=True)
+        with shifted(model, move):
+            if not self.clean:
+                return torch.autograd.grad(alone(objective)(batch.inputs), move)[0], 0.0
+            loss = objective(batch.inputs)
+            backward(self.clean * loss)
+        return move.grad, self.clean * loss.detach()
