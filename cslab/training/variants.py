@@ -276,7 +276,7 @@ class OnText:
     def _own(
         self, model: nn.Module, batch: Batch, objective: Objective, backward: Callable[[Tensor], None]
     ) -> tuple[Tensor | None, Tensor | float]:
-        """A pass over the batch itself, as far as asked for: the gradient that guides the choice, and the clean loss."""
+        """A pass over the batch itself, as far as asked for: the gradient that guides a choice, and the clean loss."""
         if not self.choose.guided and not self.clean:
             return None, 0.0
         if not self.choose.guided:
