@@ -4,12 +4,16 @@ cslab lexicon train en.txt --language en --out vectors/en
 cslab lexicon align vectors/de vectors/en --seed en-de.txt --out aligned
 cslab lexicon induce aligned/source aligned/target --out de-en.tsv.gz
 cslab lexicon evaluate de-en.tsv.gz --test test.txt
+cslab encoder adapt minilm --text en=en.txt --text de=de.txt --pairs de=sentences.tsv --out encoders/adapted
 """
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cslab.languages import language
+from cslab.store import CslabError
 
 lexicon_app = typer.Typer(
     help="Train vectors, align, induce, read titles, merge, look up, evaluate.", no_args_is_help=True
@@ -185,6 +189,63 @@ def atlas(
 
     made = make_atlas_encoder(out, replace(SETTINGS, steps=steps) if steps else SETTINGS)
     print(f"{out}: " + ", ".join(f"{name} {value}" for name, value in made.items()))
+
+
+@encoder_app.command()
+def adapt(
+    base: Annotated[str, typer.Argument(help="The encoder: a hub id, a folder, minilm or atlas.")],
+    out: Out,
+    text: Annotated[list[str], typer.Option(help="LANGUAGE=FILE, a line each (.gz allowed); repeat it, English too.")],
+    pairs: Annotated[list[str] | None, typer.Option(help="LANGUAGE=FILE of `text<TAB>English`, to measure by.")] = None,
+    steps: Annotated[int, typer.Option(help="Updates.")] = 5000,
+    batch: Annotated[int, typer.Option(help="Rows of an update.")] = 64,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-4,
+    length: Annotated[int, typer.Option(help="Tokens of a row.")] = 128,
+    vocabulary: Annotated[int, typer.Option(help="Pieces that each language may add.")] = 20_000,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16")] = "auto",
+    seed: int = 0,
+) -> None:
+    """Teaches an encoder new languages from monolingual text; the same command goes on after an interruption."""
+    from cslab.training.adapt import AdaptSettings
+    from cslab.training.adapt import adapt as adapt_encoder
+
+    settings = AdaptSettings(
+        steps=steps, batch=batch, lr=lr, max_length=length, vocabulary=vocabulary, precision=precision, seed=seed
+    )
+    lines = {code: _lines(files) for code, files in _by_language(text, "text").items()}
+    known = {code: _translations(files) for code, files in _by_language(pairs or [], "pairs").items()}
+    made = adapt_encoder(base, lines, out, settings, known)
+    print(f"{out / 'model'}: {sum(made['pieces'].values()):,} pieces added, loss {made['loss']:.3f}")
+    for code, after in made["after"].items():
+        before = made["before"][code]
+        print(
+            f"  {code}: "
+            + ", ".join(f"{name} {before[name]:.3f} → {after[name]:.3f}" for name in after if name != "pairs")
+        )
+
+
+def _by_language(values: list[str], option: str) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for value in values:
+        code, equals, path = value.partition("=")
+        if not equals:
+            raise CslabError(f"--{option} {value}: expected LANGUAGE=FILE, e.g. --{option} de=de.txt.gz")
+        found.setdefault(language(code).code, []).append(Path(path))
+    return found
+
+
+def _lines(files: list[Path]) -> list[str]:
+    """The lines of text files; of tables of two columns, such as verses with their ids, the second."""
+    from cslab.store import read_lines
+
+    texts = (line.partition("\t")[2] or line for file in files for _, line in read_lines(file))
+    return [text for text in texts if text.strip()]
+
+
+def _translations(files: list[Path]) -> list[tuple[str, str]]:
+    from cslab.store import read_tsv
+
+    return [(cells[0], cells[1]) for file in files for _, cells in read_tsv(file, width=2)]
 
 
 def _read(path: Path, source: str, target: str):

@@ -187,7 +187,7 @@ def _batches(
         flat = [text for first, second, _ in rows for text in (first, second)]
         ids = tokenizer(flat, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         joined = _pad(list(zip(ids[::2], ids[1::2], strict=True)), tokenizer, settings.max_length)
-        made = _mask(*joined, tokenizer, special, settings.mask, random)
+        made = masked(*joined, tokenizer, special, settings.mask, random)
         pairs = np.array([label for *_, label in rows])
         yield made | {"pairs": pairs, "shared": _shared(*joined, special, pairs)}
 
@@ -232,7 +232,22 @@ def _pad(rows: Sequence[tuple[list[int], list[int]]], tokenizer: Any, limit: int
     return ids, types
 
 
-def _mask(ids: np.ndarray, types: np.ndarray, tokenizer: Any, special: np.ndarray, share: float, random: Any) -> dict:
+def masked(
+    ids: np.ndarray, types: np.ndarray, tokenizer: Any, special: np.ndarray, share: float, random: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Chooses a share of the tokens to be predicted: 80 % of them are masked, 10 % replaced, 10 % left.
+
+    Args:
+        ids: tokens, (rows, length).
+        types: token types, likewise.
+        tokenizer: gives the ids of mask and padding.
+        special: ids that are never chosen.
+        share: of the tokens that are chosen.
+        random: of the draws.
+
+    Returns:
+        The model's inputs, and `labels`: the chosen tokens, −100 elsewhere.
+    """
     usable = ~np.isin(ids, special)
     chosen = usable & (random.random(ids.shape) < share)
     labels = np.where(chosen, ids, -100)

@@ -1,0 +1,105 @@
+"""Adapting a tiny encoder to new languages: vocabulary, masked words, resuming, and the measure of alignment."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cslab.ranking.cross_encoder import load_encoder
+from cslab.store import CslabError, read_json
+from cslab.training import adapt as adapting
+from cslab.training.adapt import AdaptSettings, adapt
+from cslab.training.alignment import alignment, embed, retrieval
+from tests.tiny import tiny_encoder
+
+TEXTS = {
+    "en": ["the red fox lives in the old house", "a hen and a cat ate the moon"] * 12,
+    "ru": ["красный лис живёт в старом доме", "курица и кошка съели луну"] * 12,
+}
+SETTINGS = AdaptSettings(steps=4, batch=4, max_length=16, vocabulary=300, minimum=2, log_every=2, save_every=2)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    from transformers import BertForMaskedLM
+
+    folder = tmp_path_factory.mktemp("base")
+    encoder = tiny_encoder(folder)
+    torch.manual_seed(0)
+    BertForMaskedLM(encoder.model.config).save_pretrained(folder)
+    encoder.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_new_words_become_pieces_and_an_encoder_opens_the_result(base, tmp_path):
+    pairs = {"ru": [("лис", "fox"), ("дом", "house"), ("луна", "moon")]}
+    made = adapt(base, TEXTS, tmp_path, SETTINGS, pairs, device="cpu", progress=None)
+    encoder = load_encoder(tmp_path / "model", device="cpu")
+    assert encoder.tokenizer.tokenize("красный лис") == ["красныи", "лис"]
+    assert encoder.tokenizer.tokenize("the fox") == ["the", "fox"]
+    assert made["pieces"]["ru"] >= 8
+    assert made["steps"] == 4
+    assert set(made["before"]["ru"]) == set(made["after"]["ru"]) == {"p@1", "back p@1", "margin", "pairs"}
+    assert read_json(tmp_path / "model" / "card.json")["languages"] == ["en", "ru"]
+    assert not (tmp_path / "checkpoint.pt").exists()
+    with torch.inference_mode():
+        ids = encoder.tokenizer("красный лис", "дом", return_tensors="pt")
+        assert torch.isfinite(encoder.model(**ids).logits).all()
+
+
+def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(base, tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    adapt(base, TEXTS, whole, SETTINGS, device="cpu", progress=None)
+    real, calls = adapting.masked_loss, []
+
+    def dies(model, batch):
+        calls.append(batch.step)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(model, batch)
+
+    monkeypatch.setattr(adapting, "masked_loss", dies)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(base, TEXTS, parts, SETTINGS, device="cpu", progress=None)
+    assert (parts / "checkpoint.pt").is_file()
+    assert not (parts / "model").exists()
+    adapt(base, TEXTS, parts, SETTINGS, device="cpu", progress=None)
+    assert calls == [0, 1, 2, 3, 2, 3]
+    first, second = (load_file(folder / "model" / "model.safetensors") for folder in (whole, parts))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_without_a_vocabulary_the_tokenizer_stays(base, tmp_path):
+    made = adapt(base, TEXTS, tmp_path, AdaptSettings(steps=1, batch=2, max_length=16, vocabulary=0), progress=None)
+    assert made["pieces"] == {"en": 0, "ru": 0}
+    assert len(load_encoder(tmp_path / "model").tokenizer) == len(load_encoder(base).tokenizer)
+
+
+def test_short_text_and_other_encoders_are_refused(base, tmp_path):
+    with pytest.raises(CslabError, match="text in 'ru': "):
+        adapt(base, {"ru": ["лис"]}, tmp_path, SETTINGS, progress=None)
+    with pytest.raises(CslabError, match="no such encoder folder"):
+        adapt(tmp_path / "none" / "at" / "all", TEXTS, tmp_path, SETTINGS, progress=None)
+    assert not (tmp_path / "model").exists()
+
+
+def test_alignment_is_whole_for_equal_texts_and_nothing_for_turned_ones(base):
+    encoder = load_encoder(base, device="cpu")
+    words = ["fox", "hen", "house", "moon", "river"]
+    same = alignment(encoder.model, encoder.tokenizer, [(w, w) for w in words])
+    assert (same["p@1"], same["back p@1"], same["pairs"]) == (1.0, 1.0, 5)
+    turned = alignment(encoder.model, encoder.tokenizer, list(zip(words, words[1:] + words[:1], strict=True)))
+    assert (turned["p@1"], turned["margin"] < same["margin"]) == (0.0, True)
+    rows = embed(encoder.model, encoder.tokenizer, words)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(5))
+    alone = embed(encoder.model, encoder.tokenizer, ["fox"])
+    torch.testing.assert_close(alone[0], rows[0], atol=1e-4, rtol=1e-4)
+
+
+def test_repeated_texts_have_no_one_answer(base):
+    encoder = load_encoder(base, device="cpu")
+    pairs = [("a", "fox"), ("b", "fox"), ("hen", "hen"), ("cat", "cat")]
+    assert alignment(encoder.model, encoder.tokenizer, pairs)["pairs"] == 2
+    with pytest.raises(CslabError, match="0 pairs that stand once"):
+        alignment(encoder.model, encoder.tokenizer, pairs[:2])
+    assert retrieval(torch.eye(2), torch.eye(2))["p@1"] == 1.0
