@@ -9,7 +9,8 @@ stopped when the same command is given again.
 """
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -56,7 +57,9 @@ def notebooks(
 @app.command()
 def status(profile: ProfileName = "demo", set_: Settings = None) -> None:
     """Shows which stages of a profile are done, stale or to do, and the time each took."""
-    print(_lab(profile, set_).status().to_string(index=False, na_rep=""))
+    found = _lab(profile, set_).status()
+    print(found.to_string(index=False, na_rep=""))
+    print(f"{(found['state'] == 'done').sum()} of {len(found)} stages done, {found['seconds'].sum():.0f} s")
 
 
 @app.command()
@@ -92,7 +95,7 @@ def switch(
         known = [name for name, condition in CONDITIONS.items() if condition.policy]
         raise CslabError(f"--policy {policy}: no condition that switches text; {nearest(policy, known)}")
     lab = _lab(profile, set_)
-    lexicons = lab.lexicons()
+    lexicons = lab.lexicons(CONDITIONS[policy].lexicon)
     chosen = policy_for(CONDITIONS[policy], split_pair(pair), tuple(lexicons), lab.profile.probability)
     found = switch_text(text, lexicons, chosen, Key(seed, 0, text), side)
     print(found.text)
@@ -104,10 +107,11 @@ def switch(
 def train(
     profile: ProfileName = "demo",
     condition: ConditionName = None,
+    robust: Annotated[str | None, typer.Option(help="A robust method, e.g. fgm, instead of the profile's.")] = None,
     set_: Settings = None,
 ) -> None:
     """Trains the rankers of a profile."""
-    lab = _lab(profile, set_)
+    lab = _lab(profile, [*(set_ or []), *([f"robust=[{robust}]"] if robust else [])])
     for system in _systems(lab, condition):
         stage = lab.train(system)
         print(f"{system.slug}: {stage.path / 'model'}")
@@ -127,27 +131,77 @@ def rerank(
 
 @app.command()
 def evaluate(profile: ProfileName = "demo", set_: Settings = None) -> None:
-    """Scores every run of a profile and prints condition × (MoIR, CLIR, MLIR)."""
-    from cslab.evaluation.measures import by_pair, by_setting, to_markdown
+    """Scores every run of a profile on each of its collections and prints condition × (MoIR, CLIR, MLIR)."""
+    from cslab.evaluation.formats import to_markdown
+    from cslab.evaluation.measures import by_pair
+    from cslab.evaluation.tables import with_deviation
+
+    for title, lab in _collections(_lab(profile, set_)):
+        scores = lab.scores()
+        for measure in lab.profile.evaluation.measures:
+            print(f"\n{title}{measure} × 100\n\n{to_markdown(with_deviation(scores, measure))}")
+        wide = by_pair(scores).pivot_table(index="system", columns="pair", values="value", sort=False)
+        print(f"\n{title}{lab.profile.evaluation.measures[0]} × 100 by pair\n\n{to_markdown(wide)}")
+
+
+@app.command()
+def tables(
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")],
+    profile: ProfileName = "demo",
+    measure: Annotated[str | None, typer.Option(help="A measure of the profile (default: its first).")] = None,
+    set_: Settings = None,
+) -> None:
+    """Writes the tables of a paper as Markdown, CSV and LaTeX: scores by pair with marks, seeds, tests."""
+    from cslab.findings import tables_of, write_tables
 
     lab = _lab(profile, set_)
-    scores = lab.scores()
-    for measure in lab.profile.evaluation.measures:
-        print(f"\n{measure} × 100\n\n{to_markdown(by_setting(scores, measure))}")
-    wide = by_pair(scores).pivot_table(index="system", columns="pair", values="value", sort=False)
-    print(f"\n{lab.profile.evaluation.measures[0]} × 100 by pair\n\n{to_markdown(wide)}")
+    for name, found in [("", lab), *((test, lab.on(test)) for test in lab.profile.tests)]:
+        for path in write_tables(tables_of(found, measure), out / name):
+            print(path)
+
+
+@app.command()
+def ablate(
+    ablation: Annotated[str, typer.Argument(help="p, lexicon, languages, stop-words, first stage or place.")],
+    profile: ProfileName = "demo",
+    set_: Settings = None,
+) -> None:
+    """Trains and scores the variations of an ablation, and prints them beside each other."""
+    from cslab.evaluation.formats import to_markdown
+    from cslab.evaluation.measures import by_setting
+    from cslab.systems import ABLATIONS
+
+    lab = _lab(profile, set_)
+    scores, measure = lab.ablation(ablation), lab.profile.evaluation.measures[0]
+    table = by_setting(scores, measure)
+    print(f"{ABLATIONS[ablation].question} {measure} × 100\n\n{to_markdown(table)}")
 
 
 @app.command()
 def claims(profile: ProfileName = "demo", set_: Settings = None) -> None:
     """Sixteen claims of the literature: the published figure, ours with its interval, and a verdict."""
-    from cslab.evaluation.claims import check_claims
+    from cslab.findings import claims_of
+
+    for title, lab in _collections(_lab(profile, set_)):
+        print(title, end="\n" if title else "")
+        for row in claims_of(lab).itertuples():
+            print(f"{row.id}: {row.statement} ({row.source}: {row.published or 'no figure'})")
+            print(f"    {row.verdict}: {row.ours if row.ours else row.why}")
+
+
+@app.command()
+def cost(profile: ProfileName = "mmarco", set_: Settings = None) -> None:
+    """Says what an experiment on mMARCO will fetch, train on and score, without starting it."""
+    from cslab.findings import cost_text
 
     lab = _lab(profile, set_)
-    variant = "+vocab" if all(lab.profile.encoder.extend) else ""
-    for row in check_claims(lab.scores(), lab.profile.evaluation.measures[0], variant).itertuples():
-        print(f"{row.id}: {row.statement} ({row.source}: {row.published or 'no figure'})")
-        print(f"    {row.verdict}: {row.ours if row.ours else row.why}")
+    print(cost_text(lab.profile) or f"profile {lab.profile.name} has no mMARCO in it")
+
+
+def _collections(lab) -> list[tuple[str, Any]]:
+    """The labs of a profile's collections; where there are several, each with its name as a title."""
+    tests = lab.profile.tests
+    return [(f"{lab.collection().name}: " if tests else "", lab), *((f"{name}: ", lab.on(name)) for name in tests)]
 
 
 def _systems(lab, condition: str | None) -> list:

@@ -10,12 +10,12 @@ A profile is a YAML file `notebooks/profiles/<name>.yaml`. Any value can be over
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cslab.languages import MIXED, language, pair
+from cslab.languages import language, pairs_named
 from cslab.store import CslabError, nearest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,17 +28,23 @@ class Strict(BaseModel):
 
 
 class CollectionSettings(Strict):
-    """What is searched. `source`: the embedded atlas, XQuAD-R, or BEIR folders by language."""
+    """What is searched: a row of `cslab.sources.COLLECTIONS` and what it asks for."""
 
-    source: Literal["atlas", "xquad", "beir"] = "atlas"
-    unit: Literal["sentence", "paragraph"] = "sentence"
+    source: Literal[
+        "atlas", "xquad", "squad-it", "ntrex", "mkqa", "mmarco", "miracl", "beir", "beir-nl", "pool"
+    ] = "atlas"  # fmt: skip
     languages: list[str] = Field(default_factory=lambda: ["en", "de", "it", "ru", "ar", "nl"], min_length=1)
-    folders: dict[str, str] = Field(default_factory=dict)  # language → BEIR folder, for `beir`
-    domain: Literal["towns", "voyages"] = "towns"  # of the atlas
-    split: Literal["dev", "test"] = "test"  # of the atlas; choose settings on dev
-    passages: int = Field(1500, ge=50)  # of the atlas
+    split: str = ""  # empty: the source's own test split; the atlas has a dev split to choose settings on
     queries: int = Field(300, ge=1)  # test queries; a seeded sample where the collection has more
     seed: int = 0
+    unit: Literal["sentence", "paragraph"] = "sentence"  # of XQuAD-R
+    domain: Literal["towns", "voyages"] = "towns"  # of the atlas
+    passages: int = Field(1500, ge=50)  # of the atlas
+    folders: dict[str, str] = Field(default_factory=dict)  # language → BEIR folder, for `beir`, `pool` and `mkqa`
+    name: str = ""  # of a set, for `beir` without folders and `beir-nl`
+    judged: bool = False  # of MIRACL: a pool of the judged passages alone
+    outside: Literal["refuse", "drop"] = "refuse"  # judgements of documents that are not there
+    run: str = ""  # of a pool: the run whose candidates are re-ranked; empty: our own BM25
 
     @field_validator("languages")
     @classmethod
@@ -46,19 +52,32 @@ class CollectionSettings(Strict):
         return [language(code).code for code in codes]
 
 
-class LexiconSettings(Strict):
-    """Where translations come from. `folder` holds MUSE `en-xx.txt[.gz]`, or title or TSV lexicons."""
+class LexiconSource(Strict):
+    """Where translations come from: a row of `cslab.sources.LEXICONS` and what it asks for."""
 
-    source: Literal["atlas", "atlas-titles", "induced", "muse", "tsv", "titles"] = "atlas"
-    folder: str = ""
+    source: Literal["atlas", "atlas-titles", "atlas-articles", "induced", "muse", "tsv", "titles"] = "atlas"
+    folder: str = ""  # of `muse`: `en-xx.txt`; of `tsv`: `en-xx.tsv`; of `titles`: TSV or linguatools XML (all .gz too)
+    # of `induced`; with neither vectors nor text these are the atlas's:
+    vectors: str = ""  # by language, e.g. vectors/{language}.vec; or a published set, e.g. wiki.multi
+    text: str = ""  # text to train vectors on, e.g. text/news.{language}.txt.gz
+    seed: str = ""  # dictionaries to align by, e.g. dict/en-{language}.txt, or `identical`; empty: aligned already
+    limit: int = Field(200_000, ge=1)  # words read of each language
+    retrieval: Literal["nn", "csls"] = "csls"
+    refine: bool = True
+    sentences: int = Field(60_000, ge=1000)  # of the atlas
+    seed_words: int = Field(250, ge=10)  # of the atlas
+
+
+class LexiconSettings(LexiconSource):
+    """The lexicon of words, and those that conditions or ablations ask for besides it."""
+
     languages: list[str] = Field(default_factory=lambda: ["de", "it", "ru", "ar", "nl"], min_length=1)
     top: int = Field(1, ge=1)  # translations kept per word
     drop_identities: bool = True
-    # of `induced`, from the atlas's monolingual text:
-    sentences: int = Field(60_000, ge=1000)
-    seed_words: int = Field(250, ge=10)
-    retrieval: Literal["nn", "csls"] = "csls"
-    refine: bool = True
+    further: list[LexiconSource] = Field(default_factory=list)  # merged behind the first, by priority
+    titles: LexiconSource | None = None  # what Wiki-CS switches into
+    inverse: list[str] = Field(default_factory=list)  # languages that Translate-Test reads; empty: as many as it meets
+    alternatives: dict[str, LexiconSource] = Field(default_factory=dict)  # of the ablations, by name
 
 
 class EncoderSettings(Strict):
@@ -71,15 +90,16 @@ class EncoderSettings(Strict):
 
 
 class TrainingSettings(Strict):
-    """How a ranker is trained, and on what English text (`folders`: BEIR folders; the atlas brings its own)."""
+    """How a ranker is trained, and on what English text (the atlas brings its own)."""
 
-    folders: list[str] = Field(default_factory=list)
+    folders: list[str] = Field(default_factory=list)  # BEIR folders; or `squad`, or `mmarco`
     passages: int = Field(4000, ge=50)  # of the atlas's training towns
-    queries: int = Field(6000, ge=1)
+    queries: int = Field(6000, ge=1)  # a seeded sample; of `mmarco` all, and as many triples as the steps take
     steps: int = Field(400, ge=1)
     batch: int = Field(64, ge=1)
     lr: float = Field(2e-5, gt=0)
     warmup: float = Field(0.1, ge=0, lt=1)
+    schedule: Literal["linear", "paper"] = "linear"  # the paper's decay was sized for more steps than it took
     negatives: int = Field(4, ge=1)
     max_length: int = Field(64, ge=8)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -87,7 +107,11 @@ class TrainingSettings(Strict):
 
 
 class EvaluationSettings(Strict):
-    """Which pairs are evaluated (`xx` is a pool of many languages), on which candidates."""
+    """Which pairs are evaluated, on which candidates.
+
+    Pairs are written `en-de`; `xx` is a pool of all languages and `xx6` one of the first six. The names of
+    `cslab.languages.PAIR_SETS` stand for the pairs of 2305.05295.
+    """
 
     pairs: list[str] = Field(default_factory=lambda: ["en-en", "en-de", "xx-xx"], min_length=1)
     protocol: Literal["english", "own"] = "english"
@@ -98,16 +122,27 @@ class EvaluationSettings(Strict):
     @field_validator("pairs")
     @classmethod
     def _pairs(cls, values: list[str]) -> list[str]:
-        for code in (part for value in values for part in pair(value)):
-            if code != MIXED:
-                language(code)
-        return values
+        return pairs_named(values)
+
+
+class Rates(Strict):
+    """Pairs a second of the device, for the estimate of what mMARCO costs; measure yours on a short run."""
+
+    score: float = Field(4000, gt=0)
+    train: float = Field(1500, gt=0)
+
+
+class FurtherTest(Strict):
+    """A further collection that the same rankers are evaluated on."""
+
+    collection: CollectionSettings
+    evaluation: EvaluationSettings
 
 
 class Profile(Strict):
     """A whole experiment: what is searched, the lexicons, the encoder, the conditions, training and evaluation."""
 
-    name: str
+    name: str = Field(pattern=r"^[\w.-]+$")
     about: str = ""
     collection: CollectionSettings = CollectionSettings()
     lexicon: LexiconSettings = LexiconSettings()
@@ -116,7 +151,12 @@ class Profile(Strict):
     evaluation: EvaluationSettings = EvaluationSettings()
     conditions: list[str] = Field(default_factory=lambda: ["Zero-shot", "ML-CS"], min_length=1)
     probability: float = Field(0.5, ge=0, le=1)  # p of BL-CS and ML-CS, each side
+    words: Literal["all", "content"] = "all"  # what they switch: all words, or no stop-words
+    robust: list[str] = Field(default_factory=lambda: ["none"], min_length=1)  # methods of `cslab.training.robust`
     pair_conditions: list[str] = Field(default_factory=lambda: ["en-de"])  # pairs that per-pair conditions train for
+    tests: dict[str, FurtherTest] = Field(default_factory=dict)  # further collections, by name
+    rates: Rates = Rates()
+    ablations: list[str] = Field(default_factory=list)  # rows of `cslab.systems.ABLATIONS`
 
 
 def profiles_folder() -> Path:
@@ -154,15 +194,27 @@ def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_profile(name: str, settings: Sequence[str] = ()) -> Profile:
-    """Reads a profile by name or by the path of its YAML file, with overrides.
+    """Reads a profile by name or by the path of its YAML file, with overrides; `base` names a profile it goes out from.
 
     Raises:
         CslabError: for an unknown profile, key or value, with file, place and remedy.
     """
+    path = _path(name)
+    values = _read(path)
+    if base := values.pop("base", None):
+        values = merged(_read(_path(str(base))), values)
+    return make_profile(override({"name": path.stem} | values, settings), str(path))
+
+
+def _path(name: str) -> Path:
     path = Path(name) if name.endswith((".yaml", ".yml")) else profiles_folder() / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in profiles_folder().glob("*.yaml"))
         raise CslabError(f"profile '{name}' is not known; {nearest(name, known)}")
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
@@ -172,7 +224,20 @@ def load_profile(name: str, settings: Sequence[str] = ()) -> Profile:
         ) from None
     if not isinstance(values, dict):
         raise CslabError(f"{path}:1: a profile is a mapping of settings; see notebooks/profiles/demo.yaml")
-    return make_profile(override({"name": path.stem} | values, settings), str(path))
+    return values
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; where both have a value, the second's.
+
+    >>> merged({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+    {'a': {'x': 1, 'y': 3}}
+    """
+    result = _copy(first)
+    for key, value in second.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
 
 
 def make_profile(values: Mapping[str, Any], where: str = "profile") -> Profile:
@@ -192,7 +257,16 @@ def _explain(error: ValidationError) -> str:
 
 
 def _fields_at(parents: Sequence[str]) -> list[str]:
-    model: Any = Profile
+    """The keys of the settings at a place; items of lists and mappings have those of their kind."""
+    kind: Any = Profile
     for name in parents:
-        model = model.model_fields[name].annotation
-    return list(model.model_fields)
+        fields = getattr(kind, "model_fields", None)
+        kind = fields[name].annotation if fields and name in fields else _item(kind)
+    while not hasattr(kind, "model_fields"):
+        kind = _item(kind)
+    return list(kind.model_fields)
+
+
+def _item(kind: Any) -> Any:
+    """What a list, a mapping or an optional value holds."""
+    return next(part for part in reversed(get_args(kind)) if part is not type(None))

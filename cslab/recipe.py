@@ -7,14 +7,14 @@ Where a launcher has started several processes, all of them make the same stages
     recipe.make().path          # builds the stage, or finds it done
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
 from cslab.processes import apart, processes, wait
-from cslab.store import Stage, code_version, partial_folder, run_stage, stage_key, stage_state
+from cslab.store import Stage, code_version, partial_folder, run_stage, sha256_file, stage_key, stage_state
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,21 @@ class Recipe:
     def state(self) -> str:
         """`done`, `stale`, `partial` or `to do`."""
         return stage_state(self.path, self.key)
+
+
+def once(make: Callable[..., Recipe]) -> Callable[..., Recipe]:
+    """Keeps what a method gives for its arguments in `_recipes` of its object: keys are asked for many times over."""
+
+    @wraps(make)
+    def kept(self: Any, *asked: Any) -> Recipe:
+        key = (make.__name__, *asked)
+        if key not in self._recipes:
+            self._recipes[key] = make(self, *asked)
+        return self._recipes[key]
+
+    return kept
+
+
+def file_hashes(files: Sequence[Path]) -> dict[str, str]:
+    """Name → hash of the files a stage reads, for its settings."""
+    return {file.name if file.is_absolute() else str(file): sha256_file(file)[:16] for file in files}

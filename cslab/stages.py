@@ -16,94 +16,116 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cslab.collections.collection import Collection, load_collection, save_collection
+from cslab.collections.collection import Collection, load_collection
 from cslab.collections.trec import Run, read_run, write_run
 from cslab.config import Profile, load_profile, outputs_folder
-from cslab.evaluation.measures import by_setting, read_scores, score_run, write_scores
+from cslab.evaluation.measures import by_setting, read_scores, write_scores
 from cslab.evaluation.settings import Task, make_task
+from cslab.findings import cost_text
+from cslab.languages import is_pool, pool_of
 from cslab.languages import pair as split_pair
-from cslab.languages import setting
 from cslab.lexicon.lexicon import Lexicon, read_lexicon, write_lexicon
-from cslab.processes import processes
-from cslab.recipe import Recipe
-from cslab.sources import read_lexicon_source, read_test, read_training, source_files
-from cslab.store import (
-    CslabError,
-    Stage,
-    nearest,
-    read_jsonl,
-    sha256_file,
+from cslab.makers import keep_collection, labelled, rerank_system, score_systems, train_ranker
+from cslab.recipe import Recipe, file_hashes, once
+from cslab.sources import (
+    collection_files,
+    lexicon_files,
+    read_pairs,
+    read_runs,
+    read_test,
+    read_training,
+    training_files,
 )
-from cslab.training.conditions import CONDITIONS, Condition
+from cslab.sources import read_lexicon as read_source
+from cslab.store import CslabError, Stage, nearest, read_jsonl
+from cslab.systems import INVERSE, PLAIN, TITLES, WORDS, System, systems_of, variations
+from cslab.training.conditions import BY_QUERY
 
 if TYPE_CHECKING:
     from cslab.training.pairs import Pairs
-
-FIRST_STAGE = "BM25"
-
-
-@dataclass(frozen=True)
-class System:
-    """One ranker: a condition, the encoder with or without extended vocabulary, the pair it is for, a seed."""
-
-    condition: Condition
-    extended: bool
-    pair: str | None
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Name in tables; seeds and pairs of one condition share it."""
-        return self.condition.name + ("+vocab" if self.extended else "")
-
-    @property
-    def slug(self) -> str:
-        """Name of its folders."""
-        return "-".join(filter(None, (self.name.lower(), self.pair, f"s{self.seed}")))
 
 
 def open_lab(profile: str | Profile = "demo", settings: Sequence[str] = (), outputs: str | Path | None = None) -> "Lab":
     """Opens the experiment of a profile: its name, the path of its YAML file, or the profile itself.
 
     Raises:
-        CslabError: for an unknown profile, key, value or condition.
+        CslabError: for an unknown profile, key, value, condition or ablation.
     """
     found = profile if isinstance(profile, Profile) else load_profile(profile, settings)
-    for name in found.conditions:
-        if name not in CONDITIONS:
-            raise CslabError(
-                f"profile {found.name}: condition '{name}' is not known; {nearest(name, list(CONDITIONS))}"
-            )
+    for _ in systems_of(found):
+        pass
+    for name in found.ablations:
+        variations(found, name)
     return Lab(found, Path(outputs or outputs_folder()) / found.name)
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A profile, its folder, and the stages in it."""
+    """A profile, its folder, and the stages in it.
+
+    A lab may vary another (`base`): the same experiment with another lexicon, say, or on another collection. It trains
+    on the same pairs, uses the stages of its base that would be the same, and keeps its own in a folder of its own.
+    """
 
     profile: Profile
     folder: Path
+    base: "Lab | None" = None
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
+    _recipes: dict[tuple, Recipe] = field(default_factory=dict, repr=False)
+
+    def varied(self, profile: Profile, name: str) -> "Lab":
+        """The lab of a variation of the profile."""
+        return Lab(profile, self.folder / "variations" / name.replace(" ", "-"), self)
+
+    def on(self, test: str) -> "Lab":
+        """The same rankers on a further collection of the profile."""
+        if test not in self.profile.tests:
+            known = nearest(test, list(self.profile.tests)) if self.profile.tests else "it has no further ones"
+            raise CslabError(f"profile {self.profile.name}: collection '{test}' is not known; {known}")
+        update = dict(self.profile.tests[test]) | {"tests": {}, "ablations": []}
+        return Lab(self.profile.model_copy(update=update), self.folder / "tests" / test, self)
+
+    def _stage(self, made: Recipe, of_base: Callable[["Lab"], Recipe]) -> Recipe:
+        """A stage, or that of the base where it would be the same."""
+        if self.base is None:
+            return made
+        other = of_base(self.base)
+        return other if other.key == made.key else made
 
     # --- collections -----------------------------------------------------------------------------------------
 
     @cached_property
     def _test(self) -> Recipe:
-        def build(folder: Path) -> dict[str, Any]:
-            return _keep_collection(read_test(self.profile), folder)
+        settings, protocol = self.profile.collection, self.profile.evaluation.protocol
 
-        config = {"settings": self.profile.collection, "files": _hashes(source_files(self.profile, "test"))}
-        return Recipe(self.folder / "collections" / "test", config, build, rooms=("collections", "sources"))
+        def build(folder: Path) -> dict[str, Any]:
+            if cost := cost_text(self.profile):
+                print(cost, flush=True)
+            found = read_test(settings)
+            for code, run in read_runs(settings, protocol, found).items():
+                write_run(run, folder / "runs" / f"{code}.trec.gz")
+            return keep_collection(found, folder)
+
+        config = {"settings": settings, "files": file_hashes(collection_files(settings))}
+        # Only published candidates depend on the protocol, and only these sources have any.
+        config |= {"protocol": protocol} if settings.source == "mmarco" else {}
+        made = Recipe(self.folder / "collections" / "test", config, build, rooms=("collections", "sources"))
+        return self._stage(made, lambda base: base._test)
 
     @cached_property
     def _training(self) -> Recipe:
+        if self.base is not None:
+            return self.base._training
+
         def build(folder: Path) -> dict[str, Any]:
-            return _keep_collection(read_training(self.profile), folder)
+            if (cost := cost_text(self.profile)) and self._test.state() != "done":
+                print(cost, flush=True)
+            return keep_collection(read_training(self.profile), folder)
 
         training = self.profile.training
         config = {"folders": training.folders, "passages": training.passages, "queries": training.queries}
         config |= {"source": self.profile.collection.source, "languages": self.profile.collection.languages}
-        config |= {"files": _hashes(source_files(self.profile, "training"))}
+        config |= {"files": file_hashes(training_files(self.profile))}
         return Recipe(self.folder / "collections" / "training", config, build, rooms=("collections", "sources"))
 
     def collection(self) -> Collection:
@@ -116,38 +138,47 @@ class Lab:
 
     # --- lexicons --------------------------------------------------------------------------------------------
 
-    def _lexicon(self, code: str) -> Recipe:
-        settings = self.profile.lexicon
+    @once
+    def _lexicon(self, code: str, kind: str = WORDS) -> Recipe:
+        whole = self.profile.lexicon
+        settings = whole.titles if kind == TITLES else whole
+        if settings is None:
+            raise CslabError(f"profile {self.profile.name}: it has no titles to switch into; set lexicon.titles")
 
         def build(folder: Path) -> dict[str, Any]:
-            whole = read_lexicon_source(self.profile, code)
-            kept = (whole.without_identities() if settings.drop_identities else whole).top(settings.top)
+            found = read_source(settings, code)
+            kept = found.without_identities() if whole.drop_identities else found
+            kept = kept.inverted() if kind == INVERSE else kept.top(whole.top)
             write_lexicon(kept, folder / "lexicon.tsv.gz")
-            return {"entries": len(kept), "read": len(whole), "identity share": round(whole.identity_share(), 4)}
+            return {"entries": len(kept), "read": len(found), "identity share": round(found.identity_share(), 4)}
 
-        config = {"source": settings.source, "top": settings.top, "drop": settings.drop_identities, "language": code}
-        config |= {"files": _hashes(source_files(self.profile, "lexicon", code))}
-        return Recipe(self.folder / "lexicons" / code, config, build, rooms=("lexicon", "sources"))
+        chosen = settings.model_dump(exclude={"languages", "titles", "alternatives", "inverse"})
+        config = {"kind": kind, "settings": chosen, "top": whole.top, "drop": whole.drop_identities, "language": code}
+        config["files"] = file_hashes(lexicon_files(settings, code))
+        place = self.folder / {WORDS: "lexicons"}.get(kind, kind) / code
+        made = Recipe(place, config, build, rooms=("lexicon", "sources"))
+        return self._stage(made, lambda base: base._lexicon(code, kind))
 
-    @cached_property
-    def _lexicons(self) -> tuple[Recipe, ...]:
-        return tuple(self._lexicon(code) for code in self.profile.lexicon.languages)
+    def _lexicons(self, kind: str = WORDS, codes: Sequence[str] | None = None) -> tuple[Recipe, ...]:
+        return tuple(self._lexicon(code, kind) for code in (self.profile.lexicon.languages if codes is None else codes))
 
-    def lexicons(self) -> dict[str, Lexicon]:
-        """English → each language of the profile."""
-        return {recipe.path.name: read_lexicon(recipe.make().path / "lexicon.tsv.gz") for recipe in self._lexicons}
+    def lexicons(self, kind: str = WORDS, codes: Sequence[str] | None = None) -> dict[str, Lexicon]:
+        """Lexicons by language: English into each of the profile's, of `words` or `titles`, or the `inverse`."""
+        found = {recipe.path.name: recipe.make().path for recipe in self._lexicons(kind, codes)}
+        return {code: read_lexicon(path / "lexicon.tsv.gz") for code, path in found.items()}
+
+    def _lexicons_of(self, system: System) -> dict[str, Any]:
+        """Kind and languages of the lexicons that switch a ranker's training text."""
+        condition = system.ranker.condition
+        codes = [code for code in split_pair(system.pair) if code != "en"] if system.pair else None
+        return {"kind": condition.lexicon, "codes": codes and list(dict.fromkeys(codes))}
 
     # --- encoders and models ---------------------------------------------------------------------------------
 
     def systems(self) -> Iterator[System]:
-        """Every ranker of the profile, in the order of its conditions."""
-        profile = self.profile
-        for name in profile.conditions:
-            condition = CONDITIONS[name]
-            for extended in profile.encoder.extend:
-                for pair in profile.pair_conditions if condition.per_pair else [None]:
-                    for seed in profile.training.seeds:
-                        yield System(condition, extended, pair, seed)
+        """Every system of the profile, in the order of its conditions; of those for one pair, the pairs asked for."""
+        pairs = self.profile.evaluation.pairs
+        return (s for s in systems_of(self.profile) if not s.pair or self.base is None or s.pair in pairs)
 
     @cached_property
     def _extended(self) -> Recipe:
@@ -163,8 +194,8 @@ class Lab:
             return {"vocabulary": len(plain.tokenizer), "extended": len(longer.tokenizer)}
 
         config = {"encoder": encoder.name, "words": encoder.words}
-        place = self.folder / "encoders" / "extended"
-        return Recipe(place, config, build, self._lexicons, ("ranking/vocabulary", "ranking/cross_encoder"))
+        place, rooms = self.folder / "encoders" / "extended", ("ranking/vocabulary", "ranking/cross_encoder")
+        return self._stage(Recipe(place, config, build, self._lexicons(), rooms), lambda base: base._extended)
 
     def encoder_source(self, extended: bool) -> str:
         """What `load_encoder` takes: the profile's encoder, or the folder of its extended form."""
@@ -172,59 +203,50 @@ class Lab:
 
     @cached_property
     def _pairs(self) -> Recipe:
+        if self.base is not None:
+            return self.base._pairs
         training = self.profile.training
 
         def build(folder: Path) -> dict[str, Any]:
-            from cslab.training.pairs import sample_pairs, save_pairs
+            from cslab.training.pairs import save_pairs
 
-            pairs = sample_pairs(self.training_collection(), negatives=training.negatives, seed=training.seeds[0])
+            pairs = read_pairs(self.profile, self.training_collection())
             save_pairs(pairs, folder / "data")
             return {"pairs": len(pairs), "queries": len(set(pairs.qids))}
 
         config = {"negatives": training.negatives, "seed": training.seeds[0]}
-        return Recipe(
-            self.folder / "pairs" / "english", config, build, (self._training,), ("training/pairs", "ranking")
-        )
+        config |= {"wanted": training.steps * training.batch} if training.folders == ["mmarco"] else {}
+        rooms = ("training/pairs", "ranking", "sources")
+        return Recipe(self.folder / "pairs" / "english", config, build, (self._training,), rooms)
 
+    @once
     def _model(self, system: System) -> Recipe:
-        training, profile = self.profile.training, self.profile
+        training, profile, ranker = self.profile.training, self.profile, system.ranker
+        switched = ranker.condition.policy is not None
 
         def build(folder: Path) -> dict[str, Any]:
-            return self._train(system, folder)
+            return train_ranker(self, ranker, folder)
 
         settings = training.model_dump(exclude={"folders", "passages", "queries", "negatives", "seeds"})
-        config = {"condition": system.condition, "pair": system.pair, "seed": system.seed, "training": settings}
-        config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"})}
-        config |= {"p": profile.probability if system.condition.policy else None}
-        inputs = (self._pairs, *self._lexicons, *([self._extended] if system.extended else []))
+        config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed, "training": settings}
+        config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"}), "robust": system.robust}
+        config |= {"p": profile.probability, "words": profile.words} if switched else {}
+        inputs = [self._pairs, *([self._extended] if system.extended else [])]
+        inputs += self._lexicons(**self._lexicons_of(ranker)) if switched else ()
+        inputs += self._lexicons() if system.robust != PLAIN else ()  # it may switch text by a policy of its own
         rooms = ("training", "switching", "ranking", "text")
-        return Recipe(self.folder / "models" / system.slug, config, build, inputs, rooms)
-
-    def _train(self, system: System, folder: Path) -> dict[str, Any]:
-        from cslab.ranking.cross_encoder import load_encoder
-        from cslab.training.loop import TrainSettings, train
-
-        training, encoder = self.profile.training, self.profile.encoder
-        print(f"  training {system.slug}", flush=True)
-        settings = TrainSettings(
-            steps=training.steps, batch=training.batch, lr=training.lr, warmup=training.warmup, seed=system.seed,
-            max_length=training.max_length, precision=training.precision, train_embeddings=encoder.train_embeddings,
-        )  # fmt: skip
-        start = load_encoder(self.encoder_source(system.extended), seed=system.seed)
-        return train(start, self.pairs(), self.texts(system), settings, folder, card=self._card(system))
-
-    def _card(self, system: System) -> dict[str, Any]:
-        facts = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
-        facts |= {"profile": self.profile.name, "data": self.training_collection().name}
-        return facts | {"lexicon": self.profile.lexicon.source, "encoder": self.profile.encoder.name}
+        made = Recipe(self.folder / "models" / ranker.slug, config, build, tuple(inputs), rooms)
+        return self._stage(made, lambda base: base._model(system))
 
     def texts(self, system: System) -> Callable[[int, Sequence[int]], list[tuple[str, str]]]:
         """What a ranker reads: a function of (epoch, indices of pairs) that gives (query, document) texts."""
         from cslab.training.conditions import pair_texts
 
-        pair = split_pair(system.pair) if system.pair else None
-        collection, lexicons, p = self.training_collection(), self.lexicons(), self.profile.probability
-        return pair_texts(system.condition, self.pairs(), collection, lexicons, system.seed, pair, p)
+        pair, profile = split_pair(system.pair) if system.pair else None, self.profile
+        switched = system.ranker.condition.policy is not None
+        lexicons = self.lexicons(**self._lexicons_of(system)) if switched else {}
+        given = (self.pairs(), self.training_collection(), lexicons, system.seed, pair)
+        return pair_texts(system.condition, *given, profile.probability, profile.words)
 
     def pairs(self) -> "Pairs":
         """The training pairs, the same for every ranker."""
@@ -237,7 +259,7 @@ class Lab:
         return [row for _, row in read_jsonl(self.train(system).path / "log.jsonl")]
 
     def train(self, system: System) -> Stage:
-        """Trains a ranker; the model lies in `<stage>/model`, the log in `<stage>/log.jsonl`."""
+        """Trains a system's ranker; the model lies in `<stage>/model`, the log in `<stage>/log.jsonl`."""
         return self._model(system).make()
 
     # --- tasks, runs, scores ---------------------------------------------------------------------------------
@@ -247,48 +269,58 @@ class Lab:
         if pair not in self._tasks:
             chosen = self.profile.evaluation
             query, document = split_pair(pair)
-            seed = self.profile.collection.seed
-            made = make_task(self.collection(), query, document, chosen.protocol, chosen.depth, seed, self.pool)
+            seed, given = self.profile.collection.seed, self._given
+            made = make_task(self.collection(), query, document, chosen.protocol, chosen.depth, seed, self.pool, given)
             self._tasks[pair] = made
         return self._tasks[pair]
 
-    @property
+    @cached_property
+    def _given(self) -> dict[str, Run]:
+        files = sorted((self._test.make().path / "runs").glob("*.trec.gz"))
+        return {file.name.removesuffix(".trec.gz"): read_run(file) for file in files}
+
+    @cached_property
     def pool(self) -> list[str]:
-        """The languages that MLIR draws from."""
-        return list(self.profile.collection.languages)
+        """The languages that MLIR draws from: those of the profile that have queries and documents."""
+        held = self.collection()
+        return [c for c in self.profile.collection.languages if c in held.queries and c in held.documents]
 
     def pairs_of(self, system: System) -> list[str]:
-        """The pairs a system is scored on: all, or the one it was trained for."""
-        return [system.pair] if system.pair else list(self.profile.evaluation.pairs)
+        """The pairs a system is scored on: all, those it can be asked in, or the one it was trained for."""
+        if system.pair:
+            return [system.pair]
+        pairs, test_text = self.profile.evaluation.pairs, system.condition.test_text
+        if test_text == "as is":
+            return list(pairs)
+        readable = {"en", *(self.profile.lexicon.inverse or self.profile.collection.languages)}
+        by_query = test_text == BY_QUERY
+        kept = (p for p in pairs if not (by_query and is_pool(split_pair(p)[0])))
+        return [p for p in kept if set(self._languages_of(p)) <= readable]
 
+    def asked_in(self, system: System) -> list[str]:
+        """The languages, beside English, of the texts that a system is asked about."""
+        codes = (code for pair in self.pairs_of(system) for code in self._languages_of(pair))
+        return [code for code in dict.fromkeys(codes) if code != "en"]
+
+    def _languages_of(self, pair: str) -> list[str]:
+        listed = self.profile.collection.languages
+        return [c for code in split_pair(pair) for c in (pool_of(code, listed) if is_pool(code) else [code])]
+
+    @once
     def _runs(self, system: System) -> Recipe:
         def build(folder: Path) -> dict[str, Any]:
-            return self._rerank(system, folder)
+            return rerank_system(self, system, folder)
 
         evaluation = self.profile.evaluation
         config = {"pairs": self.pairs_of(system), "protocol": evaluation.protocol, "depth": evaluation.depth}
         config |= {"max_length": evaluation.max_length, "precision": self.profile.training.precision}
-        inputs, rooms = (self._test, self._model(system)), ("ranking", "evaluation/settings")
-        return Recipe(self.folder / "runs" / system.slug, config, build, inputs, rooms, shared=True)
-
-    def _rerank(self, system: System, folder: Path) -> dict[str, Any]:
-        from cslab.ranking.cross_encoder import load_encoder
-        from cslab.ranking.rerank import rerank_all
-
-        tasks = {pair: self.task(pair) for pair in self.pairs_of(system)}
-        encoder = load_encoder(str(self.train(system).path / "model"))
-        first = processes()[0] == 0
-        if first:
-            print(f"  re-ranking with {system.slug}", flush=True)
-        # All pairs go together: a pool holds texts that the single languages hold too.
-        runs = rerank_all(
-            encoder, tasks, system.name, work=folder / "shards", tokens=self.folder / "tokens",
-            max_length=self.profile.evaluation.max_length, precision=self.profile.training.precision,
-            progress=print if first else None,
-        )  # fmt: skip
-        for pair, run in runs.items() if first else ():
-            write_run(run, folder / f"{pair}.trec.gz")
-        return {"candidates scored": sum(len(found) for run in runs.values() for found in run.scores.values())}
+        config |= {"test text": system.condition.test_text}
+        inputs, rooms = [self._test, self._model(system)], ("ranking", "evaluation/settings")
+        if system.condition.test_text != "as is":
+            inputs += self._lexicons(INVERSE, self.asked_in(system))
+            rooms += ("evaluation/translate", "switching")
+        made = Recipe(self.folder / "runs" / system.slug, config, build, tuple(inputs), rooms, shared=True)
+        return self._stage(made, lambda base: base._runs(system))
 
     def runs(self, system: System) -> dict[str, Run]:
         """Re-ranked runs by language pair."""
@@ -300,35 +332,62 @@ class Lab:
         measures = self.profile.evaluation.measures
 
         def build(folder: Path) -> dict[str, Any]:
-            parts = []
-            for pair in self.profile.evaluation.pairs:
-                task = self.task(pair)
-                parts.append(score_run(task.candidates, task.qrels, FIRST_STAGE, 0, measures, task.queries))
-            for system in self.systems():
-                for pair, run in self.runs(system).items():
-                    task = self.task(pair)
-                    parts.append(score_run(run, task.qrels, system.name, system.seed, measures, task.queries))
-            scores = pd.concat(parts, ignore_index=True)
+            scores = pd.concat(score_systems(self), ignore_index=True)
             write_scores(scores, folder / "scores.parquet")
             table = by_setting(scores, measures[0]).round(1)
             reach = {pair: round(self.task(pair).reachable(), 4) for pair in self.profile.evaluation.pairs}
             return {"measure": measures[0], "table": table.to_dict("index"), "reachable": reach}
 
         inputs = tuple(self._runs(system) for system in self.systems())
-        return Recipe(self.folder / "scores" / "all", {"measures": measures}, build, inputs, ("evaluation", "stages"))
+        rooms = ("evaluation", "makers", "stages", "systems")
+        return Recipe(self.folder / "scores" / "all", {"measures": measures}, build, inputs, rooms)
 
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, pair, query and measure."""
         return read_scores(self._scores.make().path / "scores.parquet")
 
+    # --- ablations -------------------------------------------------------------------------------------------
+
+    def variations(self, ablation: str) -> dict[str, "Lab"]:
+        """The labs that an ablation compares, by label."""
+        return {label: self.varied(profile, label) for label, profile in variations(self.profile, ablation).items()}
+
+    def _ablation(self, name: str) -> Recipe:
+        labs = self.variations(name)
+
+        def build(folder: Path) -> dict[str, Any]:
+            scores = pd.concat(labelled(self, labs), ignore_index=True)
+            write_scores(scores, folder / "scores.parquet")
+            measure = self.profile.evaluation.measures[0]
+            return {"measure": measure, "table": by_setting(scores, measure).round(1).to_dict("index")}
+
+        inputs = tuple(lab._runs(system) for lab in labs.values() for system in lab.systems())
+        config = {"measures": self.profile.evaluation.measures, "labels": list(labs)}
+        place = self.folder / "scores" / f"ablation-{name.replace(' ', '-')}"
+        return Recipe(place, config, build, inputs, ("evaluation", "makers", "stages", "systems"))
+
+    def ablation(self, name: str) -> pd.DataFrame:
+        """The scores of an ablation; a system's name is followed by the label of its variation (`ML-CS p=0.25`)."""
+        return read_scores(self._ablation(name).make().path / "scores.parquet")
+
     # --- what is there ---------------------------------------------------------------------------------------
 
     def recipes(self) -> list[Recipe]:
-        """Every stage of the profile, in order."""
+        """Every stage of the profile, in order, each once."""
         systems = list(self.systems())
-        models, runs = [self._model(s) for s in systems], [self._runs(s) for s in systems]
-        extended = [self._extended] if any(s.extended for s in systems) else []
-        return [self._test, self._training, *self._lexicons, *extended, self._pairs, *models, *runs, self._scores]
+        found = [self._test, self._training, self._pairs]
+        for system in systems:
+            found += [*self._model(system).inputs, self._model(system)]
+        for system in systems:
+            found += [*self._runs(system).inputs, self._runs(system)]
+        found.append(self._scores)
+        for test in self.profile.tests:
+            found += self.on(test).recipes()
+        for name in self.profile.ablations:
+            for lab in self.variations(name).values():
+                found += lab.recipes()[:-1]  # the scores of variations stand in one table
+            found.append(self._ablation(name))
+        return list({recipe.path: recipe for recipe in found}.values())
 
     def status(self) -> pd.DataFrame:
         """Stage, name, state (`done`, `stale`, `partial`, `to do`) and the seconds it took."""
@@ -336,24 +395,6 @@ class Lab:
         for recipe in self.recipes():
             state = recipe.state()
             seconds = recipe.make().seconds if state == "done" else None
-            rows.append((recipe.path.parent.name, recipe.path.name, state, seconds))
+            stage = recipe.path.parent.relative_to(self.folder).as_posix()
+            rows.append((stage, recipe.path.name, state, seconds))
         return pd.DataFrame(rows, columns=["stage", "name", "state", "seconds"])
-
-
-def _keep_collection(found: Collection, folder: Path) -> dict[str, Any]:
-    save_collection(found, folder / "data")
-    queries = {code: len(texts) for code, texts in found.queries.items()}
-    documents = {code: len(texts) for code, texts in found.documents.items()}
-    return {"name": found.name, "queries": queries, "documents": documents}
-
-
-def _hashes(files: Sequence[Path]) -> dict[str, str]:
-    return {file.name if file.is_absolute() else str(file): sha256_file(file)[:16] for file in files}
-
-
-def settings_of(pairs: Sequence[str]) -> dict[str, list[str]]:
-    """Pairs grouped by setting, as the profile orders them."""
-    grouped: dict[str, list[str]] = {}
-    for pair in pairs:
-        grouped.setdefault(setting(*split_pair(pair)), []).append(pair)
-    return grouped

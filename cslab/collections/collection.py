@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cslab.collections.texts import Texts, read_table, write_table, write_texts
+from cslab.collections.texts import Texts, link_texts, read_table, write_table, write_texts
 from cslab.languages import language
 from cslab.store import CslabError, nearest, read_json, write_json
 
@@ -143,7 +143,11 @@ def save_collection(collection: Collection, folder: str | Path) -> None:
     (folder / "collection.json").unlink(missing_ok=True)
     for side in ("queries", "documents"):
         for lang, texts in getattr(collection, side).items():
-            write_texts(folder / side / f"{lang}.arrow", texts.items())
+            place = folder / side / f"{lang}.arrow"
+            if isinstance(texts, Texts):
+                link_texts(place, texts)
+            else:
+                write_texts(place, texts.items())
     write_table(folder / "qrels.arrow", QRELS, _qrels_rows(collection))
     aligned = ((lang, did, list(to)) for lang, rows in collection.alignment.items() for did, to in rows.items())
     write_table(folder / "alignment.arrow", ALIGNMENT, aligned)

@@ -7,6 +7,8 @@ the ids and their rows. A look-up is a binary search in the index; nothing is lo
     Texts("documents/de.arrow")["d1"]
 """
 
+import os
+import shutil
 from array import array
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from hashlib import blake2b
@@ -147,6 +149,19 @@ def stored_texts(path: str | Path, rows: Callable[[], Iterable[tuple[str, str]]]
     if not Path(path).is_file():
         write_texts(path, rows())
     return Texts(path)
+
+
+def link_texts(path: str | Path, texts: Texts) -> None:
+    """Puts texts that lie on this disk already at another place without copying them; copies from another disk."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for source, target in ((texts.path, path), (index_path(texts.path), index_path(path))):
+        with atomic_path(target) as temporary:
+            Path(temporary).unlink(missing_ok=True)
+            try:
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
 
 
 def _refuse_repeats(path: Path, written: Path, keys: np.ndarray, order: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from cslab.evaluation.fairness import language_of
 from cslab.evaluation.measures import of_measure
 from cslab.evaluation.settings import Task
 from cslab.evaluation.significance import bootstrap_interval, per_query
-from cslab.languages import MIXED
+from cslab.languages import is_pool
 from cslab.store import CslabError, nearest
 from cslab.text import characters, overlap, words
 
@@ -59,7 +59,7 @@ def causes(task: Task, run: Run, k: int = 10) -> pd.DataFrame:
             continue
         rank = next((r for r, d in enumerate(ranking, start=1) if d in set(wanted)), None)
         best = ranking[rank - 1] if rank else wanted[0]
-        cause = _cause(ranking, wanted, rank, k, task.doc_lang == MIXED)
+        cause = _cause(ranking, wanted, rank, k, is_pool(task.doc_lang))
         head = (task.setting, task.query_lang, task.doc_lang, qid)
         rows.append((*head, rank, cause, ranking[0] if ranking else None, best, shared[qid]))
     table = pd.DataFrame(rows, columns=[*KEYS, "rank", "cause", "top", "relevant", "overlap"])

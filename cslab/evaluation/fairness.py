@@ -25,7 +25,7 @@ from scipy import stats
 from cslab.collections.trec import Run
 from cslab.evaluation.measures import COLUMNS
 from cslab.evaluation.significance import bootstrap_interval
-from cslab.languages import MIXED, setting
+from cslab.languages import MIXED, is_pool, setting
 from cslab.store import CslabError
 
 MEASURES = ("PEER@10", "Max@R", "Max@R(norm)", "Complete@10", "Preference@10")
@@ -176,7 +176,7 @@ def score_fairness(
     Raises:
         CslabError: for a run that is not over a pool, an unknown measure, or Max@R without the size of the pool.
     """
-    if run.doc_lang != MIXED:
+    if not is_pool(run.doc_lang):
         raise CslabError(f"run {run.name} is over '{run.doc_lang}' alone; these measures need a pool ('{MIXED}')")
     parsed = {name: _parse(name, documents) for name in measures}
     asked = [q for q in (qids if qids is not None else run.scores) if any(g > 0 for g in qrels.get(q, {}).values())]

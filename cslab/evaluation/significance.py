@@ -70,7 +70,9 @@ def per_query(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
     return rows.pivot_table(index=keys, columns="system", values="value", aggfunc="mean", sort=False)
 
 
-def compare(scores: pd.DataFrame, baseline: str, measure: str = "MRR@10", rounds: int = 2000) -> pd.DataFrame:
+def compare(
+    scores: pd.DataFrame, baseline: str, measure: str = "MRR@10", rounds: int = 2000, permutations: int = 0
+) -> pd.DataFrame:
     """Every system against a baseline on every pair both were scored on.
 
     Args:
@@ -78,10 +80,12 @@ def compare(scores: pd.DataFrame, baseline: str, measure: str = "MRR@10", rounds
         baseline: a system of it.
         measure: a measure of it.
         rounds: bootstrap resamples; 0 for no intervals, which takes far less time on large collections.
+        permutations: of the randomisation test; 0 for none.
 
     Returns:
         Rows with `system, setting, pair, queries, difference` (×100), `low, high` (95 % bootstrap, ×100), `p`
-        (paired t), `p_holm` and `p_bonferroni` (over all rows of the table), `wins, ties, losses`.
+        (paired t), `p_holm` and `p_bonferroni` (over all rows of the table), `p_random` if asked for, `wins, ties,
+        losses`.
     """
     values = per_query(scores, measure)
     rows = []
@@ -90,12 +94,14 @@ def compare(scores: pd.DataFrame, baseline: str, measure: str = "MRR@10", rounds
         for (kind, query_lang, doc_lang), group in both.groupby(level=[0, 1, 2], sort=False):
             gain = (group[system] - group[baseline]).to_numpy()
             low, high = bootstrap_interval(gain, rounds=rounds) if rounds else (np.nan, np.nan)
+            chance = {"p_random": randomisation(gain, np.zeros_like(gain), permutations)} if permutations else {}
             rows.append(
                 {
                     "system": system, "setting": kind, "pair": f"{query_lang}-{doc_lang}", "queries": len(gain),
                     "difference": 100 * gain.mean(), "low": 100 * low, "high": 100 * high,
                     "p": paired_t(group[system].to_numpy(), group[baseline].to_numpy()),
                     "wins": int((gain > 0).sum()), "ties": int((gain == 0).sum()), "losses": int((gain < 0).sum()),
+                    **chance,
                 }
             )  # fmt: skip
     table = pd.DataFrame(rows)

@@ -23,7 +23,7 @@ import numpy as np
 
 from cslab.collections.collection import Collection
 from cslab.collections.trec import Run
-from cslab.languages import MIXED, language
+from cslab.languages import is_pool, language
 from cslab.store import CslabError, nearest
 from cslab.text import fold, words
 
@@ -157,21 +157,30 @@ def bm25_run(
 # --- language pairs ------------------------------------------------------------------------------------------
 
 
-def candidates(collection: Collection, query_lang: str, doc_lang: str, protocol: str, depth: int) -> Run:
+def candidates(
+    collection: Collection,
+    query_lang: str,
+    doc_lang: str,
+    protocol: str,
+    depth: int,
+    given: Mapping[str, Run] | None = None,
+) -> Run:
     """The first-stage candidates of a language pair.
 
     Args:
         collection: queries and documents by language.
-        query_lang: a language, or `languages.MIXED`; its queries are asked in the language of BM25 instead.
+        query_lang: a language, or a pool (`languages.is_pool`); its queries are asked in the language of BM25 instead.
         doc_lang: a language.
         protocol: "english" or "own".
         depth: candidates per query, counted in the language of BM25.
+        given: published runs by language, which stand in for our BM25 in that language.
 
     Returns:
         A run named "bm25" whose `first_stage` is `bm25(en)@depth` or `bm25(own)@depth`.
 
     Raises:
-        CslabError: for an unknown protocol, or where BM25's language has no documents or lacks a parallel query.
+        CslabError: for an unknown protocol, where BM25's language has no documents or lacks a parallel query, or for a
+            published run without an order that would have to be cut.
     """
     if protocol not in PROTOCOLS:
         raise CslabError(f"candidates: protocol '{protocol}' is not known; {nearest(protocol, PROTOCOLS)}")
@@ -185,15 +194,30 @@ def candidates(collection: Collection, query_lang: str, doc_lang: str, protocol:
             raise CslabError(
                 f"{collection.name}: {protocol} candidates need {what} in '{code}'; it has {', '.join(texts)}"
             )
-    found = _searched(collection, searched, depth).scores
-    asked = found if query_lang == MIXED else collection.queries.get(query_lang, {})
+    published = (given or {}).get(searched)
+    found = _cut(published, depth) if published else _searched(collection, searched, depth).scores
+    asked = found if is_pool(query_lang) else collection.queries.get(query_lang, {})
     if lost := next((qid for qid in asked if qid not in found), None):
         raise CslabError(f"{collection.name}: query '{lost}' has no text in '{searched}', the language of BM25; add it")
     scores = {qid: found[qid] for qid in asked}
     if searched != doc_lang:
         scores = {qid: _carried(collection, ranked, doc_lang) for qid, ranked in scores.items()}
     provenance = "en" if protocol == "english" else "own"
-    return Run("bm25", query_lang, doc_lang, f"bm25({provenance})@{depth}", scores)
+    first_stage = published.first_stage if published else f"bm25({provenance})@{depth}"
+    return Run("bm25", query_lang, doc_lang, first_stage, scores)
+
+
+def _cut(run: Run, depth: int) -> dict[str, dict[str, float]]:
+    """The best `depth` of each query of a run."""
+    kept: dict[str, dict[str, float]] = {}
+    for qid, found in run.scores.items():
+        if len(found) > depth and len(set(found.values())) == 1:
+            raise CslabError(
+                f"first stage {run.first_stage}: its {len(found)} candidates have no order, so the best {depth} cannot "
+                f"be told; set evaluation.depth to {len(found)} or more, and fewer queries"
+            )
+        kept[qid] = {did: found[did] for did in run.ranking(qid, depth)} if len(found) > depth else dict(found)
+    return kept
 
 
 def _carried(collection: Collection, ranked: Mapping[str, float], doc_lang: str) -> dict[str, float]:

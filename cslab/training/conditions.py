@@ -1,9 +1,10 @@
 """The training conditions as a table, and the text that a pair shows under each.
 
-A condition says what the training text is, how it is switched, whether a model serves one language pair, and what is
-done to text at test time (2305.05295, section 4.1). Text is made when a batch asks for it, as a pure function of (seed,
-epoch, text id, side): a query reads alike in all its pairs of an epoch and differently in the next, and what a worker,
-a resumed training or a preview sees is the same.
+A condition says what the training text is, how it is switched and with which lexicon, whether a model serves one
+language pair, and what is done to text at test time (2305.05295, section 4.1). Conditions that differ at test time
+alone share a model. Text is made when a batch asks for it, as a pure function of (seed, epoch, text id, side): a query
+reads alike in all its pairs of an epoch and differently in the next, and what a worker, a resumed training or a preview
+sees is the same.
 
     texts = pair_texts(CONDITIONS["ML-CS"], pairs, collection, lexicons, seed=1)
     texts(epoch=0, indices=[0, 1])              # [("wer ate the курица", "…"), …]
@@ -31,25 +32,44 @@ class Condition:
         name: as in tables.
         training_text: "source", the language of the pairs, or "translated", the collection's own translations.
         policy: how the training text is switched; None for not at all.
+        lexicon: "words", or "titles" of an encyclopedia, whose p is the policy's own.
         per_pair: one model per language pair; otherwise one model for all.
-        test_text: "as is".
+        test_text: "as is"; "translated" word by word into English, each text by the lexicon of its own language; or
+            "translated by the query's", as the released code does it: documents by the lexicon of the query's language.
+        model_of: the condition whose model is asked, where it is not trained for itself.
     """
 
     name: str
     training_text: str = "source"
     policy: Policy | None = None
+    lexicon: str = "words"
     per_pair: bool = False
     test_text: str = "as is"
+    model_of: str | None = None
+
+    @property
+    def training(self) -> "Condition":
+        """The condition that its model is trained under."""
+        return CONDITIONS[self.model_of] if self.model_of else self
 
 
+BY_QUERY = "translated by the query's"
+# The seven of 2305.05295, in its order; then the same as released, where that differs from what the paper says.
 CONDITIONS: dict[str, Condition] = {
     row.name: row
     for row in (
         Condition("Zero-shot"),
-        Condition("BL-CS", policy=replace(POLICIES["ML-CS"], name="BL-CS"), per_pair=True),
-        Condition("ML-CS", policy=POLICIES["ML-CS"]),
         # The paper has one model per pair (give `pair`); without one, languages are drawn text by text.
         Condition("Fine-tuning", training_text="translated"),
+        Condition("Zero-shot Translate-Test", test_text="translated", model_of="Zero-shot"),
+        Condition("ML-CS Translate-Test", test_text="translated", model_of="ML-CS"),
+        Condition("BL-CS", policy=replace(POLICIES["ML-CS"], name="BL-CS"), per_pair=True),
+        Condition("ML-CS", policy=POLICIES["ML-CS"]),
+        Condition("Wiki-CS", policy=POLICIES["Wiki-CS"], lexicon="titles"),
+        Condition("ML-CS faithful", policy=POLICIES["ML-CS faithful"]),
+        Condition("Wiki-CS faithful", policy=POLICIES["Wiki-CS faithful"], lexicon="titles"),
+        Condition("Zero-shot Translate-Test faithful", test_text=BY_QUERY, model_of="Zero-shot"),
+        Condition("ML-CS Translate-Test faithful", test_text=BY_QUERY, model_of="ML-CS"),
     )
 }
 
@@ -60,15 +80,18 @@ def policy_for(
     languages: Sequence[str] | None = None,
     probability: float | None = None,
     source: str = "en",
+    words: str | None = None,
 ) -> Policy | None:
-    """The switching policy of a condition.
+    """The switching policy that a condition's model is trained with.
 
     Args:
         condition: a row of the table.
         pair: query and document language, for a condition with one model per pair.
-        languages: target languages instead of the policy's own.
-        probability: p instead of the policy's own.
+        languages: target languages instead of the policy's own; a policy that leaves some text in the source language
+            goes on doing so.
+        probability: p instead of the policy's own, where words are switched.
         source: language of the training text.
+        words: "all" or "content" instead of the policy's own, where words are switched.
 
     Returns:
         The policy, or None for a condition that does not switch.
@@ -76,6 +99,7 @@ def policy_for(
     Raises:
         CslabError: for a per-pair condition without a pair, or with a pair that leaves nothing to switch.
     """
+    condition = condition.training
     policy = condition.policy
     if policy is None:
         return None
@@ -86,10 +110,14 @@ def policy_for(
                 f"condition {condition.name}: {given}; name a pair with another language, e.g. {source}-de"
             )
         p = policy.query if probability is None else probability
-        return bilingual(*pair, p=p, source=source, name=policy.name)
+        return bilingual(*pair, p=p, source=source, name=policy.name, words=words or policy.words)
     if languages is not None:
-        policy = replace(policy, languages=tuple(languages))
+        kept = (source,) if policy.source in policy.languages else ()
+        policy = replace(policy, languages=(*kept, *languages))
     policy = replace(policy, source=source)
+    if condition.lexicon == "titles":
+        return policy
+    policy = policy if words is None else replace(policy, words=words)
     return policy if probability is None else with_rate(policy, probability)
 
 
@@ -171,6 +199,7 @@ def pair_texts(
     seed: int,
     pair: tuple[str, str] | None = None,
     probability: float | None = None,
+    words: str | None = None,
 ) -> SourceTexts | TranslatedTexts:
     """The texts that a condition trains on.
 
@@ -178,15 +207,17 @@ def pair_texts(
         condition: a row of the table.
         pairs: ids and labels.
         collection: where their texts are.
-        lexicons: target language → lexicon; ML-CS switches into all of them.
+        lexicons: target language → lexicon, of the condition's kind; ML-CS and Wiki-CS switch into all of them.
         seed: of the run.
         pair: query and document language: needed by BL-CS, optional for Fine-tuning.
-        probability: p of switching instead of the policy's own.
+        probability: p of switching words instead of the policy's own.
+        words: which words, likewise.
 
     Raises:
         CslabError: for a missing language, lexicon, text or translation.
     """
     _check_texts(collection, pairs)
+    condition = condition.training
     if condition.training_text == "translated":
         asked, answered = (
             ((pair[0],), (pair[1],)) if pair else (collection.query_languages, collection.document_languages)
@@ -197,7 +228,7 @@ def pair_texts(
                     f"{collection.name}: {condition.name} needs text in '{code}'; it has {', '.join(held)}"
                 )
         return TranslatedTexts(pairs, collection, seed, asked, answered)
-    policy = policy_for(condition, pair, tuple(lexicons), probability, pairs.language)
+    policy = policy_for(condition, pair, tuple(lexicons), probability, pairs.language, words)
     made = None if policy is None else switcher(lexicons, policy)
     queries, documents = collection.queries[pairs.language], collection.documents[pairs.language]
     return SourceTexts(pairs, queries, documents, seed, made)

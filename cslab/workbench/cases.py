@@ -19,9 +19,9 @@ from cslab.collections.trec import Run
 from cslab.evaluation.breakdown import CAUSES, causes
 from cslab.evaluation.fairness import language_of
 from cslab.evaluation.settings import Task
-from cslab.languages import MIXED
+from cslab.languages import is_pool
 from cslab.lexicon.lexicon import Lexicon
-from cslab.stages import FIRST_STAGE
+from cslab.makers import FIRST_STAGE
 from cslab.store import CslabError, nearest
 from cslab.text import words
 from cslab.workbench.links import Links
@@ -142,8 +142,8 @@ def cases(experiment: Experiment, pair: str, first: str, second: str, k: int = 1
     one, two = (experiment.causes(pair, system, k) for system in (first, second))
     one, two = one.loc[one.index.intersection(two.index)], two.loc[two.index.intersection(one.index)]
     answers = [_answer(task, did) for did in one["relevant"]]
-    targets = tuple(experiment.lexicons) if task.doc_lang == MIXED else (task.doc_lang,)
-    if task.query_lang == task.doc_lang != MIXED:
+    targets = tuple(experiment.lexicons) if is_pool(task.doc_lang) else (task.doc_lang,)
+    if task.query_lang == task.doc_lang and not is_pool(task.doc_lang):
         targets = (links.source, *experiment.lexicons)  # what could be switched at all
     kept = experiment.once(
         ("coverage", pair), lambda: {q: links.coverage(t, task.query_lang, targets) for q, t in task.queries.items()}
@@ -168,7 +168,7 @@ def _known(experiment: Experiment, pair: str) -> str:
 
 
 def _answer(task: Task, did: str) -> str:
-    return language_of(did) if task.doc_lang == MIXED else task.doc_lang
+    return language_of(did) if is_pool(task.doc_lang) else task.doc_lang
 
 
 def _stage(task: Task, qids: list[str]) -> pd.Series:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from cslab.evaluation.measures import SETTINGS, by_pair, by_setting
 from cslab.evaluation.significance import bootstrap_interval, compare
-from cslab.languages import MIXED
+from cslab.languages import MIXED, is_pool
 from cslab.store import CslabError, nearest
 from cslab.workbench.imports import quick_schemas
 from cslab.workbench.style import PALETTE, colour, escape, language_name
@@ -139,7 +139,7 @@ def _has_font(code: str) -> bool:
 def _names(codes: Iterable[str]) -> dict[str, str]:
     """Codes in the order given, pools last, with the names that axes show."""
     ordered = list(dict.fromkeys(codes))
-    ordered.sort(key=lambda code: code == MIXED)
+    ordered.sort(key=is_pool)
     return {code: "pool of all" if code == MIXED else language_name(code) for code in ordered}
 
 

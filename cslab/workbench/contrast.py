@@ -15,7 +15,7 @@ from cslab.collections.trec import Run
 from cslab.evaluation.breakdown import CAUSES
 from cslab.evaluation.fairness import language_of
 from cslab.evaluation.settings import Task
-from cslab.languages import LANGUAGES, MIXED
+from cslab.languages import LANGUAGES, MIXED, is_pool
 from cslab.store import CslabError
 from cslab.text import fold, longest_match, words
 from cslab.workbench.html import bare, columns, lang_attributes, stack, text_html
@@ -69,7 +69,7 @@ def query_html(task: Task, text: str, links: Links, target: str) -> str:
 
 def document_language(task: Task, did: str) -> str:
     """The language of a document of a task."""
-    return language_of(did) if task.doc_lang == MIXED else task.doc_lang
+    return language_of(did) if is_pool(task.doc_lang) else task.doc_lang
 
 
 # --- two rankings --------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def contrast_html(
     grid = f'<div class="cs-contrast"><div>{shown[0]}{lines}{shown[1]}</div></div>'
     head = f'<span class="cs-muted">query {escape(qid)} · {language_name(task.query_lang)} → '
     head += f"{language_name(task.doc_lang)} · {task.setting}{' · ' + escape(facts) if facts else ''}</span>"
-    target = task.doc_lang if task.doc_lang != MIXED else _first_relevant(task, qid)
+    target = task.doc_lang if not is_pool(task.doc_lang) else _first_relevant(task, qid)
     full = in_full(task, qid, asked, [ranking[0] for _, _, ranking in sides if ranking], links)
     return stack(head, query_html(task, asked, links, target), grid, KEY, full)
 
@@ -123,7 +123,7 @@ def _side(task: Task, qid: str, asked: str, side: tuple[str, Run, list[str]], ot
         code, relevant = document_language(task, did), judged.get(did, 0) > 0
         match = links.between(asked, task.query_lang, task.documents[did], code)
         tag = '<bdi class="cs-tag">✓ relevant</bdi> ' if relevant else ""
-        tag += f'<bdi class="cs-tag">{escape(code)}</bdi> ' if task.doc_lang == MIXED else ""
+        tag += f'<bdi class="cs-tag">{escape(code)}</bdi> ' if is_pool(task.doc_lang) else ""
         rows.append(
             f'<div class="cs-row{" cs-rel" if relevant else ""}" role="listitem"><span>{rank}'
             f'<br><span class="cs-muted">{_move(rank, before.get(did))}</span></span>'

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from cslab.languages import LANGUAGES, MIXED
+from cslab.languages import LANGUAGES, is_pool
 from cslab.lexicon.lexicon import Lexicon
 from cslab.store import CslabError
 from cslab.switching.choices import stopwords_of
@@ -75,7 +75,7 @@ class Links:
 
     def translations(self, word: str, query_lang: str, doc_lang: str) -> tuple[str, ...]:
         """What a word of a query may be in a document's language; in a pool of queries it may be of any language."""
-        codes = [self.source, *self.lexicons] if query_lang == MIXED else [query_lang]
+        codes = [self.source, *self.lexicons] if is_pool(query_lang) else [query_lang]
         found: dict[str, None] = {}
         for code in codes:
             if code != doc_lang:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from cslab.evaluation.measures import RANKS, by_pair
 from cslab.evaluation.significance import compare
-from cslab.languages import MIXED
+from cslab.languages import is_pool
 from cslab.store import CslabError, nearest
 from cslab.workbench import html
 from cslab.workbench.contrast import pair_name
@@ -64,7 +64,7 @@ def cells(scores: pd.DataFrame, system: str, baseline: str | None = None, measur
 def languages(pairs: Sequence[str], side: int) -> list[str]:
     """The languages of one side of the pairs in their order, pools last."""
     found = list(dict.fromkeys(pair.split("-")[side] for pair in pairs))
-    return sorted(found, key=lambda code: code == MIXED)
+    return sorted(found, key=is_pool)
 
 
 def label(row: pd.Series, signed: bool) -> str:
@@ -129,7 +129,7 @@ def told(row: pd.Series, pair: str, signed: bool) -> str:
 
 
 def _short(code: str) -> str:
-    return "pool" if code == MIXED else language_name(code)
+    return "pool" if is_pool(code) else language_name(code)
 
 
 class MatrixExplorer(Explorer):

@@ -9,7 +9,7 @@ where there are any, and the browser's setting else. A page asks nothing of any 
 
 import html
 
-from cslab.languages import LANGUAGES, MIXED
+from cslab.languages import LANGUAGES, MIXED, is_pool
 
 # Okabe and Ito's colours, then Tol's muted ones; languages that often stand together are far apart.
 PALETTE = ("#0072B2", "#009E73", "#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#999933", "#AA4499", "#44AA99", "#CC6677")
@@ -108,7 +108,7 @@ def escape(text: object) -> str:
 
 def colour(code: str) -> str:
     """The colour of a language, the same in every view and chart; grey for English and for pools."""
-    if code in ("en", MIXED):
+    if code == "en" or is_pool(code):
         return GREY
     # A code that is registered later gets a stable colour, too.
     return PALETTE[(_ORDER.index(code) if code in _ORDER else sum(map(ord, code))) % len(PALETTE)]
@@ -116,8 +116,8 @@ def colour(code: str) -> str:
 
 def language_name(code: str) -> str:
     """The English name of a language, `many languages` for a pool, the code itself where it is not registered."""
-    if code == MIXED:
-        return "many languages"
+    if is_pool(code):
+        return f"{code.removeprefix(MIXED) or 'many'} languages"
     return LANGUAGES[code].name if code in LANGUAGES else code
 
 

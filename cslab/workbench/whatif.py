@@ -16,7 +16,7 @@ import ipywidgets as w
 from cslab.collections.trec import Run
 from cslab.evaluation.settings import Task
 from cslab.lexicon.lexicon import Lexicon
-from cslab.stages import FIRST_STAGE
+from cslab.makers import FIRST_STAGE
 from cslab.store import CslabError
 from cslab.switching.draw import Key
 from cslab.switching.policy import policy_named

@@ -70,3 +70,16 @@ def test_compare_counts_wins_and_keeps_pairs_apart():
     quick = compare(pd.DataFrame(rows, columns=columns), "base", rounds=0)
     assert quick.low.isna().all()
     assert quick.p_holm.tolist() == table.p_holm.tolist()
+
+
+def test_one_call_gives_every_test():
+    a, b = GENERATOR.random(40), GENERATOR.random(40)
+    rows = [(s, 1, "CLIR", "en", "de", f"q{i}", "MRR@10", v) for s, x in (("b", b), ("a", a)) for i, v in enumerate(x)]
+    columns = ["system", "seed", "setting", "query_lang", "doc_lang", "qid", "measure", "value"]
+    (row,) = compare(pd.DataFrame(rows, columns=columns), "b", permutations=4000).to_dict("records")
+    assert row["p"] == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    peer = stats.permutation_test(
+        (a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", n_resamples=4000, rng=1
+    )
+    assert row["p_random"] == pytest.approx(peer.pvalue, abs=0.03)
+    assert {"low", "high", "p_holm", "p_bonferroni", "wins", "ties", "losses"} <= set(row)

@@ -114,3 +114,47 @@ def test_missing_text_is_named():
     texts = pair_texts(CONDITIONS["Fine-tuning"], PAIRS, alone, {}, 1, pair=("de", "de"))
     with pytest.raises(CslabError, match="document 'e0' has no translation"):
         texts(0, np.flatnonzero(PAIRS.dids == "e0").tolist())
+
+
+def test_the_seven_conditions_of_the_paper_come_first():
+    seven = [
+        "Zero-shot",
+        "Fine-tuning",
+        "Zero-shot Translate-Test",
+        "ML-CS Translate-Test",
+        "BL-CS",
+        "ML-CS",
+        "Wiki-CS",
+    ]
+    assert list(CONDITIONS)[:7] == seven
+    assert all(name == row.name for name, row in CONDITIONS.items())
+
+
+def test_translate_test_trains_as_the_condition_whose_model_it_asks():
+    for name in ("Zero-shot", "ML-CS"):
+        row = CONDITIONS[f"{name} Translate-Test"]
+        assert row.training is CONDITIONS[name]
+        asked, trained = (pair_texts(c, PAIRS, COLLECTION, LEXICONS, seed=1) for c in (row, CONDITIONS[name]))
+        assert asked(2, EVERY) == trained(2, EVERY)
+    assert policy_for(CONDITIONS["ML-CS Translate-Test"]) == policy_for(CONDITIONS["ML-CS"])
+
+
+def test_wiki_cs_gives_a_text_one_language_and_leaves_some_english():
+    titles = {
+        "de": Lexicon.from_pairs("en", "de", [("red house", "Rotes Haus"), ("fox", "Fuchs"), ("river", "Fluss")]),
+        "ru": Lexicon.from_pairs("en", "ru", [("red house", "Красный дом"), ("fox", "лиса"), ("river", "река")]),
+    }
+    texts = pair_texts(CONDITIONS["Wiki-CS"], PAIRS, COLLECTION, titles, seed=1, probability=0.01)
+    policy = policy_for(CONDITIONS["Wiki-CS"], languages=("de", "ru"), probability=0.01)
+    assert (policy.languages, policy.query, policy.draw) == (("en", "de", "ru"), 1.0, "text")
+    documents = {document for epoch in range(8) for _, document in texts(epoch, EVERY)}
+    kinds = {("Fuchs" in d or "Fluss" in d, "лиса" in d or "река" in d) for d in documents}
+    assert kinds == {(True, False), (False, True), (False, False)}
+    german = next(d for d in documents if d.startswith("Fuchs hen house"))
+    assert "Fluss" in german
+
+
+def test_which_words_are_switched_can_be_set():
+    assert policy_for(CONDITIONS["ML-CS"], words="content").words == "content"
+    assert policy_for(CONDITIONS["BL-CS"], ("en", "de"), words="content").words == "content"
+    assert policy_for(CONDITIONS["Wiki-CS"], words="all").words == "content"

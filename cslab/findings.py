@@ -1,0 +1,123 @@
+"""What an experiment shows and costs: tables as files, the claims judged, the effect of the released code's errors.
+
+Reads the scores of a lab; writes tables where it is told to.
+
+    write_tables(tables_of(lab), "tables")         # scores.md, scores.csv, scores.tex, tests.md, …
+    claims_of(lab)[["id", "ours", "verdict"]]
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cslab.collections.mmarco_cost import estimate
+from cslab.config import Profile
+from cslab.evaluation.breakdown import overlaps
+from cslab.evaluation.claims import check_claims
+from cslab.evaluation.formats import FORMATS, write_table
+from cslab.evaluation.significance import compare
+from cslab.evaluation.tables import paper_table, with_deviation
+from cslab.languages import is_pool
+from cslab.languages import pair as split_pair
+from cslab.sources import training_languages
+from cslab.systems import PLAIN, systems_of
+
+if TYPE_CHECKING:
+    from cslab.stages import Lab
+
+BASELINE = "Zero-shot"
+FAITHFUL = " faithful"  # how the name of a condition ends that repeats the released code
+
+
+def variant_of(profile: Profile) -> str:
+    """What follows a condition's name in the tables of a profile, if it does so everywhere."""
+    return "+vocab" if all(profile.encoder.extend) else ""
+
+
+def baseline_of(profile: Profile) -> str:
+    """The system that others are compared with: Zero-shot, or else the first condition."""
+    return (BASELINE if BASELINE in profile.conditions else profile.conditions[0]) + variant_of(profile)
+
+
+# --- tables --------------------------------------------------------------------------------------------------
+
+
+def tables_of(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFrame]:
+    """The tables of a paper about a lab, by name.
+
+    Returns:
+        `scores` (systems × pairs with marks of significance), `settings` (means with deviations over seeds), `tests`
+        (every system against the baseline on every pair) and, where there are such systems, `faithful`.
+    """
+    scores, measure = lab.scores(), measure or lab.profile.evaluation.measures[0]
+    baseline = baseline_of(lab.profile)
+    tests = compare(scores, baseline, measure, permutations=10_000).set_index("system")
+    # Other columns have one decimal in print, with which p-values would all be zero.
+    tests = tests.assign(**{name: tests[name].map("{:.4f}".format) for name in tests if re.match(r"p(_|$)", name)})
+    found = {
+        "scores": paper_table(scores, baseline, measure),
+        "settings": with_deviation(scores, measure),
+        "tests": tests,
+    }
+    released = faithful_differences(scores, measure)
+    return found | ({"faithful": released} if len(released) else {})
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> list[Path]:
+    """Writes each table as Markdown, CSV and LaTeX; returns the files."""
+    paths = []
+    for name, table in tables.items():
+        for ending in FORMATS:
+            paths.append(Path(folder) / f"{name}{ending}")
+            write_table(table, paths[-1])
+    return paths
+
+
+def faithful_differences(scores: pd.DataFrame, measure: str = "MRR@10") -> pd.DataFrame:
+    """What the errors of the released code change: each `… faithful` system less its namesake, ×100 by setting."""
+    systems = list(dict.fromkeys(scores["system"]))
+    rows = []
+    for name in (s for s in systems if s.endswith(FAITHFUL) and s.removesuffix(FAITHFUL) in systems):
+        both = scores[scores["system"].isin([name, name.removesuffix(FAITHFUL)])]
+        found = compare(both, name.removesuffix(FAITHFUL), measure, rounds=0)
+        rows += [found.groupby("setting", sort=False)["difference"].mean().rename(name)]
+    return pd.DataFrame(rows).rename_axis("system")
+
+
+# --- claims --------------------------------------------------------------------------------------------------
+
+
+def claims_of(lab: "Lab", rounds: int = 1000) -> pd.DataFrame:
+    """The claims judged by the scores of a lab, and those of its ablation over p where the profile has it."""
+    profile = lab.profile
+    parts = [lab.scores(), *([lab.ablation("p")] if "p" in profile.ablations else [])]
+    single = [p for p in profile.evaluation.pairs if not any(map(is_pool, split_pair(p)))]
+    shared = pd.concat([overlaps(lab.task(pair)) for pair in single]) if single else None
+    seen = ("en", *profile.lexicon.languages)
+    # C16 is about the first robust method of the profile, on the condition that the others are compared with.
+    methods = [name for name in profile.robust if name != PLAIN]
+    robust = f"{BASELINE}+{methods[0]}" if methods else None
+    measure = profile.evaluation.measures[0]
+    return check_claims(pd.concat(parts), measure, variant_of(profile), shared, robust, seen, rounds=rounds)
+
+
+# --- cost ----------------------------------------------------------------------------------------------------
+
+
+def cost_text(profile: Profile) -> str:
+    """What an experiment on mMARCO will fetch, train and score; empty for other collections."""
+    test, training = profile.collection, profile.training
+    if "mmarco" not in (test.source, *training.folders):
+        return ""
+    systems, pairs = list(systems_of(profile)), len(profile.evaluation.pairs)
+    asked = sum(1 if system.pair else pairs for system in systems)
+    cost = estimate(
+        test.languages, tasks=asked, systems=1, models=len({system.ranker for system in systems}),
+        score_rate=profile.rates.score, train_rate=profile.rates.train, protocol=profile.evaluation.protocol,
+        train_languages=training_languages(profile), questions=test.queries, depth=profile.evaluation.depth,
+        trained=training.steps * training.batch,
+    )  # fmt: skip
+    return f"profile {profile.name}, an estimate before anything starts:\n{cost.text()}"

@@ -1,0 +1,114 @@
+"""What the stages of a lab do when they are made: train a ranker, re-rank with it, score every run.
+
+Each is a function of a lab (`stages.py` decides what is to be made) and the folder to fill, and returns small numbers
+for the stage's summary.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from cslab.collections.collection import Collection, save_collection
+from cslab.collections.trec import write_run
+from cslab.evaluation.measures import score_run
+from cslab.evaluation.translate import translate_task
+from cslab.processes import processes
+from cslab.store import CslabError
+from cslab.systems import INVERSE, PLAIN, System
+
+if TYPE_CHECKING:
+    from cslab.stages import Lab
+
+FIRST_STAGE = "BM25"
+SYNONYMS = "rs-da"  # the robust method that exchanges words for synonyms
+
+
+def keep_collection(found: Collection, folder: Path) -> dict[str, Any]:
+    """Saves a collection and counts it."""
+    save_collection(found, folder / "data")
+    queries = {code: len(texts) for code, texts in found.queries.items()}
+    documents = {code: len(texts) for code, texts in found.documents.items()}
+    return {"name": found.name, "queries": queries, "documents": documents}
+
+
+def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
+    """Trains the ranker of a system; `model/` and `log.jsonl` go into the folder."""
+    from cslab.ranking.cross_encoder import load_encoder
+    from cslab.training.loop import TrainSettings, train
+
+    training, encoder = lab.profile.training, lab.profile.encoder
+    print(f"  training {system.slug}", flush=True)
+    settings = TrainSettings(
+        steps=training.steps, batch=training.batch, lr=training.lr, warmup=training.warmup, seed=system.seed,
+        max_length=training.max_length, precision=training.precision, train_embeddings=encoder.train_embeddings,
+        schedule=training.schedule,
+    )  # fmt: skip
+    start = load_encoder(lab.encoder_source(system.extended), seed=system.seed)
+    card = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
+    card |= {"profile": lab.profile.name, "data": lab.training_collection().name}
+    card |= {"lexicon": lab.profile.lexicon.source, "encoder": encoder.name}
+    pairs, texts, method = lab.pairs(), lab.texts(system), None
+    if system.robust != PLAIN:
+        from cslab.lexicon.synonyms import synonyms
+        from cslab.training.robust import adversary
+        from cslab.training.variants import Given
+
+        card |= {"robust": system.robust}
+        lexicons = lab.lexicons()
+        if SYNONYMS in system.robust.split("+"):
+            lexicons["en"] = synonyms(lexicons)
+            if not lexicons["en"]:
+                raise CslabError(
+                    f"robust method {SYNONYMS}: the {len(lexicons) - 1} lexicons give no synonyms; add languages, or "
+                    "raise lexicon.top"
+                )
+        method = adversary(system.robust, Given(start, pairs, texts, training.max_length, lexicons))
+    return train(start, pairs, texts, settings, folder, method, card=card)
+
+
+def rerank_system(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
+    """Re-ranks the candidates of every pair of a system, its texts treated as its condition says; a run for each."""
+    from cslab.ranking.cross_encoder import load_encoder
+    from cslab.ranking.rerank import rerank_all
+
+    tasks = {pair: lab.task(pair) for pair in lab.pairs_of(system)}
+    if system.condition.test_text != "as is":
+        inverse = lab.lexicons(INVERSE, lab.asked_in(system))
+        by = "own" if system.condition.test_text == "translated" else "query"
+        tasks = {pair: translate_task(task, inverse, by) for pair, task in tasks.items()}
+    encoder = load_encoder(str(lab.train(system).path / "model"))
+    first = processes()[0] == 0
+    if first:
+        print(f"  re-ranking with {system.slug}", flush=True)
+    # All pairs go together: a pool holds texts that the single languages hold too. TREC files know no blanks.
+    runs = rerank_all(
+        encoder, tasks, system.name.replace(" ", "-"), folder / "shards", (lab.base or lab).folder / "tokens",
+        lab.profile.evaluation.max_length, precision=lab.profile.training.precision,
+        progress=print if first else None,
+    )  # fmt: skip
+    for pair, run in runs.items() if first else ():
+        write_run(run, folder / f"{pair}.trec.gz")
+    return {"candidates scored": sum(len(found) for run in runs.values() for found in run.scores.values())}
+
+
+def score_systems(lab: "Lab") -> Iterator[pd.DataFrame]:
+    """The scores of the first stage and of every system on every pair."""
+    measures = lab.profile.evaluation.measures
+    for pair in lab.profile.evaluation.pairs:
+        task = lab.task(pair)
+        yield score_run(task.candidates, task.qrels, FIRST_STAGE, 0, measures, task.queries)
+    for system in lab.systems():
+        for pair, run in lab.runs(system).items():
+            task = lab.task(pair)
+            yield score_run(run, task.qrels, system.name, system.seed, measures, task.queries)
+
+
+def labelled(lab: "Lab", variations: "Mapping[str, Lab]") -> Iterator[pd.DataFrame]:
+    """The scores of variations of a lab, each system with its label; the first stage only where it differs."""
+    for label, varied in variations.items():
+        same = varied.profile.evaluation == lab.profile.evaluation
+        for part in score_systems(varied):
+            if not (same and part["system"].iloc[0] == FIRST_STAGE):
+                yield part.assign(system=part["system"] + f" {label}")

@@ -1,0 +1,174 @@
+"""Systems, the rows of every table, and ablations: variations of a profile whose systems stand beside them.
+
+A system is a ranker (a training condition, an encoder with or without extended vocabulary, a pair, a seed) and what is
+done to text before it is asked. Ablations are data too: a function of a profile that gives labelled variations of it.
+
+    [s.slug for s in systems_of(load_profile("demo"))]      # ["zero-shot-s1", "bl-cs-en-ru-s1", …]
+    variations(load_profile("atlas-full"), "p")["p=0.25"].probability
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from cslab.config import LexiconSource, Profile
+from cslab.store import CslabError, nearest
+from cslab.training.conditions import CONDITIONS, Condition
+
+PLAIN = "none"
+WORDS = "words"
+TITLES = "titles"
+INVERSE = "inverse"  # words of each language into English, for Translate-Test
+
+
+@dataclass(frozen=True)
+class System:
+    """One row: a condition, the encoder with or without extended vocabulary, the pair it is for, a seed.
+
+    `robust` is a method of `cslab.training.robust`, or "none" for the plain step.
+    """
+
+    condition: Condition
+    extended: bool
+    pair: str | None
+    seed: int
+    robust: str = PLAIN
+
+    @property
+    def name(self) -> str:
+        """Name in tables; seeds and pairs of one condition share it."""
+        return self.condition.name + self.variant
+
+    @property
+    def variant(self) -> str:
+        """What follows the condition in its name."""
+        return (f"+{self.robust}" if self.robust != PLAIN else "") + ("+vocab" if self.extended else "")
+
+    @property
+    def slug(self) -> str:
+        """Name of its folders."""
+        return "-".join(filter(None, (self.name.lower().replace(" ", "-"), self.pair, f"s{self.seed}")))
+
+    @property
+    def ranker(self) -> "System":
+        """The system whose model it asks: itself, unless it differs from another at test time alone."""
+        return replace(self, condition=self.condition.training)
+
+
+def systems_of(profile: Profile) -> Iterator[System]:
+    """Every system of a profile, in the order of its conditions.
+
+    Raises:
+        CslabError: for an unknown condition or robust method, or one that switches titles where the profile names none.
+    """
+    for name in profile.robust if profile.robust != [PLAIN] else ():
+        from cslab.training.robust import parse
+
+        parse(name, {})
+    for name in profile.conditions:
+        if name not in CONDITIONS:
+            known = nearest(name, list(CONDITIONS))
+            raise CslabError(f"profile {profile.name}: condition '{name}' is not known; {known}")
+        condition = CONDITIONS[name]
+        if condition.lexicon == TITLES and profile.lexicon.titles is None:
+            raise CslabError(
+                f"profile {profile.name}: {name} switches titles and there are none; set lexicon.titles, e.g. "
+                "lexicon.titles={source: titles, folder: wikititles}"
+            )
+        for extended in profile.encoder.extend:
+            for pair in profile.pair_conditions if condition.per_pair else [None]:
+                for robust in profile.robust:
+                    for seed in profile.training.seeds:
+                        yield System(condition, extended, pair, seed, robust)
+
+
+# --- ablations -----------------------------------------------------------------------------------------------
+
+RATES = (0.25, 0.5, 0.75, 1.0)  # the grid of 2305.05295
+SWITCHED = "ML-CS"
+# What the lexicon can do with no training text switched, with it, and with test text in English words.
+PLACES = ["Zero-shot", SWITCHED, "Zero-shot Translate-Test", "ML-CS Translate-Test"]
+
+
+def _rates(profile: Profile) -> dict[str, Profile]:
+    return {f"p={p:g}": profile.model_copy(update={"probability": p}) for p in RATES}
+
+
+def _with_source(profile: Profile, source: LexiconSource) -> Profile:
+    """The profile with another source of words; `further` sources do not count then."""
+    changed = profile.lexicon.model_copy(update=source.model_dump() | {"further": []})
+    return profile.model_copy(update={"lexicon": changed})
+
+
+def _lexicons(profile: Profile) -> dict[str, Profile]:
+    if not profile.lexicon.alternatives:
+        raise CslabError(
+            f"profile {profile.name}: the ablation over lexicons has nothing to compare; set lexicon.alternatives, "
+            "e.g. {titles: {source: titles, folder: wikititles}}"
+        )
+    return _places(profile)
+
+
+def _places(profile: Profile) -> dict[str, Profile]:
+    """The profile with its own lexicon, and with each of the alternatives."""
+    others = profile.lexicon.alternatives.items()
+    return {"lexicon=own": profile} | {f"lexicon={name}": _with_source(profile, source) for name, source in others}
+
+
+def _languages(profile: Profile) -> dict[str, Profile]:
+    """One, two, … of the profile's languages, in their order."""
+    whole = profile.lexicon.languages
+
+    def first(count: int) -> Profile:
+        return profile.model_copy(update={"lexicon": profile.lexicon.model_copy(update={"languages": whole[:count]})})
+
+    counts = dict.fromkeys((1, 2, max(1, len(whole) // 2), len(whole)))
+    return {f"languages={count}": first(count) for count in sorted(counts) if count <= len(whole)}
+
+
+def _stopwords(profile: Profile) -> dict[str, Profile]:
+    return {f"words={words}": profile.model_copy(update={"words": words}) for words in ("all", "content")}
+
+
+def _first_stages(profile: Profile) -> dict[str, Profile]:
+    chosen = profile.evaluation
+    return {
+        f"candidates={protocol}": profile.model_copy(
+            update={"evaluation": chosen.model_copy(update={"protocol": protocol})}
+        )
+        for protocol in ("english", "own")
+    }
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A question, the variations of a profile that answer it, and the conditions compared (empty: the profile's)."""
+
+    question: str
+    variations: Callable[[Profile], dict[str, Profile]]
+    conditions: tuple[str, ...] = (SWITCHED,)
+
+
+ABLATIONS: dict[str, Ablation] = {
+    "p": Ablation("How much should be switched?", _rates),
+    "lexicon": Ablation("Where should translations come from?", _lexicons),
+    "languages": Ablation("Into how many languages?", _languages),
+    "stop-words": Ablation("Should stop-words be switched?", _stopwords),
+    "first stage": Ablation("English candidates, or those of the documents' language?", _first_stages, ()),
+    "place": Ablation(
+        "Where should the lexicon enter: nowhere, embeddings, training text, test text?", _places, tuple(PLACES)
+    ),
+}
+
+
+def variations(profile: Profile, name: str) -> dict[str, Profile]:
+    """The variations of a profile that an ablation compares, by label.
+
+    Raises:
+        CslabError: for an unknown ablation, or a profile that lacks what it needs.
+    """
+    if name not in ABLATIONS:
+        raise CslabError(f"profile {profile.name}: ablation '{name}' is not known; {nearest(name, list(ABLATIONS))}")
+    ablation = ABLATIONS[name]
+    conditions = list(ablation.conditions) or [c for c in profile.conditions if not CONDITIONS[c].per_pair]
+    alone = {"conditions": conditions, "ablations": [], "tests": {}}
+    return {label: varied.model_copy(update=alone) for label, varied in ablation.variations(profile).items()}
