@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,12 +25,13 @@ from cslab.evaluation.edits import Edit, Edits, applied
 from cslab.evaluation.measures import score_run
 from cslab.evaluation.settings import Task
 from cslab.ranking.cross_encoder import Encoder, Progress, score_pairs
-from cslab.store import CslabError, atomic_open, nearest
+from cslab.store import CslabError, atomic_open, nearest, read_jsonl
 from cslab.switching.record import Switched
 
 # Scores of (query, document) texts.
 Ranker = Callable[[Sequence[tuple[str, str]]], np.ndarray]
 GOALS = ("rank", "loss")
+_HEAD = ("system", "attacked", "method", "query_lang", "doc_lang", "first_stage")
 
 
 @dataclass(frozen=True)
@@ -340,14 +341,35 @@ def curve(scores: pd.DataFrame, measure: str = "MRR@10") -> pd.DataFrame:
 
 
 def write_attack(found: Attack, path: str | Path) -> None:
-    """Writes the changed texts as JSON lines: one per query and budget at which another text is worse."""
+    """Writes an attack as JSON lines: what it was, then a line for each query with its candidates and steps."""
     import json
 
+    head = {name: getattr(found, name) for name in _HEAD}
     with atomic_open(path) as handle:
+        handle.write(json.dumps(head, ensure_ascii=False) + "\n")
         for q, steps in found.steps.items():
-            for budget, step in enumerate(steps):
-                if budget and step.text == steps[budget - 1].text:
-                    continue
-                row = {"qid": q, "budget": budget, "words": step.words, "rank": step.rank, "loss": step.loss}
-                row |= {"rankings": step.rankings, "switched": step.text.to_dict()}
-                handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+            rows = [step._asdict() | {"text": step.text.to_dict()} for step in steps]
+            relevant = found.relevant[q].tolist()
+            row = {"qid": q, "candidates": found.candidates[q], "relevant": relevant, "steps": rows}
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_attack(path: str | Path) -> Attack:
+    """Reads what `write_attack` wrote.
+
+    Raises:
+        CslabError: for a file that is missing, empty or something else.
+    """
+    lines = [row for _, row in read_jsonl(path)]
+    try:
+        held = {name: lines[0][name] for name in _HEAD}
+        steps = {row["qid"]: tuple(_read_step(step) for step in row["steps"]) for row in lines[1:]}
+        candidates = {row["qid"]: tuple(row["candidates"]) for row in lines[1:]}
+        relevant = {row["qid"]: np.array(row["relevant"], bool) for row in lines[1:]}
+    except (IndexError, KeyError, TypeError):
+        raise CslabError(f"{path}: not the record of an attack; make the attack again") from None
+    return Attack(**held, candidates=candidates, relevant=relevant, steps=steps)
+
+
+def _read_step(row: Mapping[str, Any]) -> Step:
+    return Step(**{**row, "text": Switched.from_dict(row["text"]), "scores": tuple(row["scores"])})

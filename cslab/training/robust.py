@@ -1,8 +1,9 @@
 """Robust training as a table: name → what it does, where it is from, what it costs, and how to make it.
 
 A method is an adversary that the loop calls in place of the plain step. One on text and one on embeddings combine:
-`worst-of-k+fgm` chooses the text, then moves its embeddings. Settings are those of the row's `defaults`; `clean` is
-the weight of the clean loss wherever it is a choice, and the two parts of the objective weigh 1 together.
+`worst-of-k+fgm` chooses the text, then moves its embeddings. Settings are those of the row's `defaults`, given by name
+or, in profiles, in the method's name: `fgm(epsilon=0.05)+worst-of-k(k=2)`. `clean` is the weight of the clean loss
+wherever it is a choice, and the two parts of the objective weigh 1 together.
 
     given = Given(encoder, pairs, texts, max_length=96, lexicons=lexicons)
     train(encoder, pairs, texts, settings, folder, adversary=adversary("fgm", given, epsilon=0.05))
@@ -13,9 +14,12 @@ the weight of the clean loss wherever it is a choice, and the two parts of the o
 100
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import yaml
 
 from cslab.store import CslabError, nearest
 from cslab.training.ball import Ball
@@ -182,22 +186,24 @@ def parse(name: str, settings: Settings) -> list[tuple[Method, dict[str, Any]]]:
     """The methods of a name such as `fgm` or `worst-of-k+fgm`, text first, each with all its settings.
 
     Args:
-        name: methods joined by `+`: at most one on text and one on embeddings.
+        name: methods joined by `+`: at most one on text and one on embeddings; settings may follow in brackets.
         settings: values by setting, or by `method.setting` where both methods have one of that name.
 
     Raises:
         CslabError: for an unknown method or setting, a value out of range, or methods that do not combine.
     """
-    rows = []
-    for part in name.split("+"):
-        if part not in ROBUST:
-            raise CslabError(f"robust method '{part}' is not known; {nearest(part, list(ROBUST))}")
-        rows.append(ROBUST[part])
+    rows, own = [], {}
+    for part in _PLUS.split(name):
+        plain, written = _NAMED.fullmatch(part).groups() if _NAMED.fullmatch(part) else (part, None)
+        if plain not in ROBUST:
+            raise CslabError(f"robust method '{plain}' is not known; {nearest(plain, list(ROBUST))}")
+        rows.append(ROBUST[plain])
+        own |= {f"{plain}.{key}": value for key, value in _written(part, written).items()}
     if len(rows) > 1 and sorted(row.kind for row in rows) != ["embeddings", "text"]:
         raise CslabError(f"robust methods '{name}' do not combine; join one on text and one on embeddings")
     rows.sort(key=lambda row: row.kind, reverse=True)
     chosen = [(row, dict(row.defaults)) for row in rows]
-    for key, value in settings.items():
+    for key, value in (own | dict(settings)).items():
         owner, _, plain = key.rpartition(".")
         takers = [(row, held) for row, held in chosen if plain in held and owner in ("", row.name)]
         if not takers:
@@ -210,6 +216,21 @@ def parse(name: str, settings: Settings) -> list[tuple[Method, dict[str, Any]]]:
     for row, held in chosen:
         _check(row, held)
     return chosen
+
+
+# A `+` between methods, not one within the brackets of their settings.
+_PLUS, _NAMED = re.compile(r"\+(?![^(]*\))"), re.compile(r"([^()]+)\((.+)\)")
+
+
+def _written(part: str, settings: str | None) -> dict[str, Any]:
+    """Settings written in a method's name: `epsilon=0.05, norm=linf`."""
+    found = {}
+    for item in settings.split(",") if settings else ():
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise CslabError(f"robust method '{part}': '{item.strip()}' is no setting; write name=value")
+        found[key.strip()] = yaml.safe_load(value)
+    return found
 
 
 _WHOLE = {"steps": 1, "k": 1}

@@ -1,6 +1,5 @@
 """Attacks: an unlimited search is brute force, budgets hold, spans undo, and what comes of it is one tidy table."""
 
-import json
 from itertools import combinations, pairwise
 from zlib import crc32
 
@@ -16,6 +15,7 @@ from cslab.evaluation.attacks import (
     curve,
     judged,
     ranking_by,
+    read_attack,
     replay,
     success,
     write_attack,
@@ -129,9 +129,12 @@ def test_what_comes_of_it(tmp_path):
     assert table["words"].tolist()[0] == 0
     assert success(found)[0] == 0 or np.isnan(success(found)[0])
     write_attack(found, tmp_path / "attack.jsonl")
-    rows = [json.loads(line) for line in (tmp_path / "attack.jsonl").read_text().splitlines()]
-    assert {row["qid"] for row in rows} == {"q1", "q2", "q3"}
-    assert rows[0]["switched"]["text"] == QUERIES["q1"]
+    again = read_attack(tmp_path / "attack.jsonl")
+    assert (again.steps, again.candidates, again.system) == (found.steps, found.candidates, "mine")
+    assert attack_scores(again, TASK.qrels).equals(scores)
+    (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
+    with pytest.raises(CslabError, match="not the record of an attack"):
+        read_attack(tmp_path / "other.jsonl")
 
 
 def test_transfer():

@@ -229,6 +229,8 @@ def test_in_the_loop(tmp_path):
     [
         ("fgsm", {}, "did you mean 'fgm'"),
         ("fgm+pgd", {}, "do not combine"),
+        ("fgm(epsilon)", {}, "'epsilon' is no setting; write name=value"),
+        ("fgm(epsilom=1)", {}, r"no setting 'fgm\.epsilom'; did you mean 'epsilon'"),
         ("none+fgm", {}, "do not combine"),
         ("fgm", {"epsilom": 1}, "no setting 'epsilom'; did you mean 'epsilon'"),
         ("smart", {"clean": 0.5}, "no setting 'clean'"),
@@ -259,6 +261,7 @@ def test_costs():
     assert cost("worst-of-k", k=4, clean=0.5) == pytest.approx(10 / 3)
     assert cost("gradient-guided") == pytest.approx(2)
     assert cost("gradient-guided+fgm") == pytest.approx(3)
+    assert cost("worst-of-k(k=1)+freelb(steps=2, epsilon=0.01)") == pytest.approx(2)
     assert steps_within(300, "steps", "freelb") == 300
     assert steps_within(300, "compute", "fgm") == 150
     assert steps_within(300, "compute", "fgm", measured=3.0) == 100
