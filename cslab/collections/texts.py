@@ -34,7 +34,7 @@ class Texts(Mapping[str, str]):
             CslabError: if the file or its index is missing or damaged.
         """
         self.path = Path(path)
-        self._file = _open(self.path)
+        self._file, self._source = _open(self.path), pa.OSFile(str(self.path))
         try:
             # As plain arrays over the mapped file: the memmap class makes each search slower.
             self._hashes, self._rows = np.asarray(np.load(index_path(self.path), mmap_mode="r"))
@@ -50,8 +50,13 @@ class Texts(Mapping[str, str]):
         return len(self._rows)
 
     def __iter__(self) -> Iterator[str]:
-        for number in range(self._file.num_record_batches):
-            yield from self._batch(number)[0].to_pylist()
+        return (key for ids, _ in self._pass() for key in ids.to_pylist())
+
+    def _pass(self) -> Iterator[list[pa.StringArray]]:
+        # Read, not mapped: after a pass over it the whole file would count as memory of the process.
+        reader = pa.ipc.open_file(self._source)
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number).columns
 
     def __getitem__(self, key: str) -> str:
         row = self.row(key)
@@ -95,15 +100,13 @@ class Texts(Mapping[str, str]):
 
 class _Items(ItemsView):
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        texts = self._mapping
-        for number in range(texts._file.num_record_batches):
-            yield from zip(*(column.to_pylist() for column in texts._batch(number)), strict=True)
+        for columns in self._mapping._pass():
+            yield from zip(*(column.to_pylist() for column in columns), strict=True)
 
 
 class _Values(ValuesView):
     def __iter__(self) -> Iterator[str]:
-        for number in range(self._mapping._file.num_record_batches):
-            yield from self._mapping._batch(number)[1].to_pylist()
+        return (text for _, texts in self._mapping._pass() for text in texts.to_pylist())
 
 
 def index_path(path: str | Path) -> Path:
