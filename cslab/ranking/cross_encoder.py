@@ -30,6 +30,8 @@ from cslab.store import CslabError, nearest, write_json
 
 ATLAS = Path(__file__).resolve().parents[2] / "data" / "atlas" / "encoder"
 PRECISIONS = ("auto", "fp32", "bf16")
+# Tokens in a batch, padding included: a GPU has to be kept busy, what a CPU works on should stay in its cache.
+BATCH_TOKENS = {"cuda": 65_536, "cpu": 2048}
 AHEAD, WAIT = 2, 32  # batches laid out ahead of the model; batches after which a GPU is asked for scores
 
 
@@ -249,18 +251,18 @@ def score_pairs(
     encoder: Encoder,
     pairs: Sequence[tuple[str, str]],
     max_length: int | None = None,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     precision: str = "auto",
     progress: Progress | None = None,
     truncation: str = "longest_first",
 ) -> np.ndarray:
-    """Scores (query, document) texts: tokenised once, sorted by length, in batches of at most `batch_tokens` tokens.
+    """Scores (query, document) texts: tokenised once, sorted by length, in batches of like size.
 
     Args:
         encoder: a cross-encoder.
         pairs: texts, in any order.
         max_length: tokens of a pair, special ones included (default: the encoder's).
-        batch_tokens: tokens in a batch, padding included.
+        batch_tokens: tokens in a batch, padding included (default: `BATCH_TOKENS` of the device).
         precision: "auto", "fp32" or "bf16".
         progress: called with a line of text every few seconds.
         truncation: which text is cut: the longer one ("longest_first") or the document ("only_second").
@@ -273,7 +275,8 @@ def score_pairs(
     """
     tokens = pair_tokens(encoder.tokenizer, pairs, checked_length(encoder, max_length), truncation)
     scores = np.zeros(len(pairs), np.float32)
-    for rows, found in scored(encoder, tokens, token_batches(tokens.lengths, batch_tokens), precision, progress):
+    batches = token_batches(tokens.lengths, batch_tokens or BATCH_TOKENS[encoder.device.type])
+    for rows, found in scored(encoder, tokens, batches, precision, progress):
         scores[rows] = found
     return scores
 

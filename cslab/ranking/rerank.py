@@ -21,7 +21,7 @@ import numpy as np
 
 from cslab.collections.trec import Run
 from cslab.processes import processes, summed
-from cslab.ranking.cross_encoder import Encoder, checked_length, choose_precision, encoder_key, scored
+from cslab.ranking.cross_encoder import BATCH_TOKENS, Encoder, checked_length, choose_precision, encoder_key, scored
 from cslab.ranking.pair_tokens import JoinedTokens, PairTokens, Progress, backend, token_batches, tokenise
 from cslab.ranking.token_store import StoredTexts, stored_tokens, texts_key, tokenizer_key
 from cslab.store import CslabError, atomic_path, fingerprint
@@ -73,7 +73,7 @@ def rerank_all(
     tokens: str | Path | None = None,
     max_length: int | None = None,
     truncation: str = "longest_first",
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     precision: str = "auto",
     shard: int = SHARD,
     progress: Progress | None = None,
@@ -90,7 +90,7 @@ def rerank_all(
             not fit the memory. Without it they are held in memory.
         max_length: tokens of a pair (default: the encoder's).
         truncation: which text is cut: the longer one ("longest_first") or the document ("only_second").
-        batch_tokens: tokens in a batch.
+        batch_tokens: tokens in a batch, padding included (default: `BATCH_TOKENS` of the device).
         precision: "auto", "fp32" or "bf16".
         shard: pairs in a shard; batches are not cut.
         progress: called with a line of text every few seconds.
@@ -101,6 +101,7 @@ def rerank_all(
     Raises:
         CslabError: if a candidate is in no document, or no query of a task has candidates.
     """
+    batch_tokens = batch_tokens or BATCH_TOKENS[encoder.device.type]
     numbers = _Numbers(tokenizer_key(encoder.tokenizer))
     rows = [_candidate_rows(numbers, task) for task in tasks.values()]
     joined, texts = numbers.tokens(encoder.tokenizer, tokens, progress)
