@@ -54,6 +54,18 @@ def test_the_report_asks_for_nothing_from_elsewhere(run):
         assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", text), page.name
 
 
+def test_every_figure_has_a_text_alternative_and_every_widget_a_twin(run):
+    outputs, _ = run
+    for path in (outputs / "smoke" / "notebooks").glob("*.ipynb"):
+        for cell in read_json(path)["cells"]:
+            found = [output for output in cell.get("outputs", ()) if "data" in output]
+            pictures = [output for output in found if "image/png" in output["data"]]
+            assert all(output["metadata"]["image/png"].get("alt") for output in pictures), path.name
+            widgets = [output for output in found if "application/vnd.jupyter.widget-view+json" in output["data"]]
+            twins = [output for output in found if "cslab" in "".join(output["data"].get("text/html", ""))]
+            assert len(twins) >= len(widgets), path.name
+
+
 def test_nothing_changed_means_nothing_done(run):
     outputs, _ = run
     again = cslab("notebooks", "--profile", "smoke", outputs=outputs)
