@@ -45,3 +45,31 @@ figure(realised_share_chart(rows), "Words switched (bars) and p × coverage (tic
     "## A word",
     "show(LexiconExplorer(lexicons, word='garden'))",
 )
+
+
+# The widgets that explain errors, and the training view; nothing is trained.
+EXPLAIN = (
+    "# Errors\nWhy are answers missed?",
+    """from cslab.workbench.errors import ErrorExplorer
+from cslab.workbench.explorer import show
+from cslab.workbench.matrix import MatrixExplorer
+from tests.small_experiment import SYSTEMS, small_experiment, small_scores""",
+    "## Errors",
+    """explorer = ErrorExplorer(small_experiment(), "en-de", *SYSTEMS)
+show(MatrixExplorer(small_scores(), SYSTEMS[1], SYSTEMS[0], errors=explorer), main=True)
+show(explorer, main=True)""",
+    "## Training",
+    """import json, os
+from pathlib import Path
+from types import SimpleNamespace
+folder = Path(os.environ.get("CSLAB_OUTPUTS", ".")) / "training"
+model = folder / "models" / "ml-cs-s1"
+model.mkdir(parents=True, exist_ok=True)
+rows = [{"step": s, "loss": 1 / s, "dev": 1 - 1 / s, "pairs_per_s": 99.0, "seconds": s} for s in range(1, 51)]
+(model / "log.jsonl").write_text("".join(json.dumps(row) + chr(10) for row in rows))""",
+    """from cslab.workbench.training import TrainingView
+profile = SimpleNamespace(name="small", training=SimpleNamespace(steps=100))
+systems = [SimpleNamespace(slug="ml-cs-s1"), SimpleNamespace(slug="zero-shot-s1")]
+with TrainingView(SimpleNamespace(folder=folder, profile=profile, systems=lambda: systems)):
+    pass""",
+)

@@ -17,8 +17,9 @@ from cslab.evaluation.fairness import language_of
 from cslab.evaluation.settings import Task
 from cslab.languages import LANGUAGES, MIXED, is_pool
 from cslab.store import CslabError
+from cslab.switching.record import Switched
 from cslab.text import fold, longest_match, words
-from cslab.workbench.html import bare, columns, lang_attributes, stack, text_html
+from cslab.workbench.html import bare, columns, lang_attributes, stack, switched_html, text_html
 from cslab.workbench.links import Links, Match
 from cslab.workbench.style import escape, language_name
 
@@ -76,7 +77,13 @@ def document_language(task: Task, did: str) -> str:
 
 
 def contrast_html(
-    task: Task, qid: str, runs: Mapping[str, Run], links: Links, k: int = 5, text: str | None = None, facts: str = ""
+    task: Task,
+    qid: str,
+    runs: Mapping[str, Run],
+    links: Links,
+    k: int = 5,
+    facts: str = "",
+    change: Switched | None = None,
 ) -> str:
     """A query and what two systems rank for it, with lines from rank to rank, and the texts that matter in full.
 
@@ -86,8 +93,8 @@ def contrast_html(
         runs: two runs by what they are called; one name alone is shown twice.
         links: the lexicons.
         k: documents shown of each.
-        text: the query as it was asked, if it was edited.
         facts: a line about the query.
+        change: what was asked instead of the task's query, if it was edited or switched.
 
     Raises:
         CslabError: if a run does not hold the query.
@@ -95,7 +102,7 @@ def contrast_html(
     for run in runs.values():
         if qid not in run.scores:
             raise CslabError(f"run {run.name} holds no query '{qid}'; take one of task.queries")
-    asked = task.queries[qid] if text is None else text
+    asked = task.queries[qid] if change is None else change.text
     sides = [(name, run, run.ranking(qid)) for name, run in runs.items()]
     sides = sides * 2 if len(sides) == 1 else sides
     shown = [_side(task, qid, asked, side, other[2], links, k) for side, other in zip(sides, sides[::-1], strict=True)]
@@ -103,9 +110,11 @@ def contrast_html(
     grid = f'<div class="cs-contrast"><div>{shown[0]}{lines}{shown[1]}</div></div>'
     head = f'<span class="cs-muted">query {escape(qid)} · {language_name(task.query_lang)} → '
     head += f"{language_name(task.doc_lang)} · {task.setting}{' · ' + escape(facts) if facts else ''}</span>"
-    target = task.doc_lang if not is_pool(task.doc_lang) else _first_relevant(task, qid)
+    target = _first_relevant(task, qid) if is_pool(task.doc_lang) else task.doc_lang
     full = in_full(task, qid, asked, [ranking[0] for _, _, ranking in sides if ranking], links)
-    return stack(head, query_html(task, asked, links, target), grid, KEY, full)
+    switched = change is not None and change.spans
+    query = switched_html(change, links.source) if switched else query_html(task, asked, links, target)
+    return stack(head, query, grid, KEY, full)
 
 
 def _first_relevant(task: Task, qid: str) -> str:

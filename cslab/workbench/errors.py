@@ -195,8 +195,8 @@ class ErrorExplorer(Explorer):
         if change is None:
             return contrast_html(task, qid, runs, self.experiment.links, **options)
         after = self.whatif.scored(task, qid, runs, change)
-        view = contrast_html(task, qid, after, self.experiment.links, text=change.text, **options)
-        return html.stack(self.whatif.told(task, qid, runs, after, change), view)
+        view = contrast_html(task, qid, after, self.experiment.links, change=change, **options)
+        return html.stack(self.whatif.told(task, qid, runs, after), view)
 
     def _facts(self, qid: str) -> str:
         row = self.whole.loc[qid]

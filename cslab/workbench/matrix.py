@@ -110,7 +110,7 @@ def matrix_html(table: pd.DataFrame, caption: str, signed: bool) -> str:
         body += f"<tr>{row}</tr>"
     corner = '<th class="cs-muted">query \\ document</th>'
     table = f"<table><thead><tr>{corner}{head}</tr></thead><tbody>{body}</tbody></table>"
-    return html.stack(f'<div class="cs-head">{html.escape(caption)}</div>', table)
+    return html.stack(f'<div class="cs-head">{html.escape(caption)}</div>', f'<div class="cs-scroll">{table}</div>')
 
 
 def _cell(table: pd.DataFrame, pair: str, signed: bool) -> str:

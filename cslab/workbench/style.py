@@ -45,7 +45,7 @@ STYLE = """<style>
  border-radius:3px;overflow:hidden}
 .cslab .cs-bar>i{position:absolute;inset-block:0;inset-inline-start:0;border-radius:3px}
 .cslab .cs-link{border-bottom:2px dotted #D55E00;cursor:help}
-.cslab .cs-contrast{overflow-x:auto}
+.cslab .cs-contrast,.cslab .cs-scroll{overflow-x:auto}
 .cslab .cs-contrast>div{display:grid;grid-template-columns:minmax(17em,1fr) 64px minmax(17em,1fr);min-width:40em}
 .cslab .cs-side>div{box-sizing:border-box;padding:.3em .5em;border-bottom:1px solid var(--jp-border-color2,#8884)}
 .cslab .cs-top{font-weight:600;height:3.6em;overflow:hidden}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cslab.stages import Lab
 
 PAUSE = 1.0  # seconds between two looks at the logs
-WIDTH, HEIGHT = 240, 72  # of a small chart, in pixels
+WIDTH, HEIGHT = 200, 64  # of a small chart, in pixels
 POINTS = 120  # most points of a line; steps between are averaged
 SERIES = {"loss": "loss", "dev": "dev score", "pairs_per_s": "pairs per second"}
 
@@ -49,7 +49,8 @@ def training_html(logs: Mapping[str, Rows], steps: int, caption: str = "") -> st
         charts = "".join(f"<td>{_chart(rows, s, steps, ranges[s], tone)}</td>" for s in series)
         body += f'<tr><td class="cs-name"><b>{escape(name)}</b><br>{_state(rows, steps)}</td>{charts}</tr>'
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return html.stack(f"<table>{title}<thead><tr><th>ranker</th>{head}</tr></thead><tbody>{body}</tbody></table>")
+    table = f"<table>{title}<thead><tr><th>ranker</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return html.stack(f'<div class="cs-scroll">{table}</div>')
 
 
 def _state(rows: Rows, steps: int) -> str:

@@ -105,15 +105,14 @@ class WhatIf:
         found = score_pairs(self.experiment.encoder(task.pair, system), texts, self.experiment.max_length)
         return replace(run, scores={qid: dict(zip(dids, found.tolist(), strict=True))})
 
-    def told(self, task: Task, qid: str, before: Mapping[str, Run], after: Mapping[str, Run], change: Switched) -> str:
+    def told(self, task: Task, qid: str, before: Mapping[str, Run], after: Mapping[str, Run]) -> str:
         """What the change did to the rank of the relevant document, by system."""
         parts = []
         for name, run in after.items():
             ranks = [_first(task, each, qid) for each in (before[name], run)]
             kept = " (not asked again)" if name == FIRST_STAGE else ""
             parts.append(f"{name}: rank {' → '.join(ranks)} of the relevant document{kept}")
-        text = html.switched_html(change, self.source) if change.spans else ""
-        return html.stack(html.note_html(f"Scored again for the edited query. {'; '.join(parts)}."), text)
+        return html.note_html(f"Scored again for the edited query. {'; '.join(parts)}.")
 
 
 def _policies(lexicons: Mapping[str, Lexicon], source: str) -> list[str]:

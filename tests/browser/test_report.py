@@ -6,7 +6,7 @@ import pytest
 
 from cslab.workbench.notebooks import run_notebooks
 from tests.browser.chromium import needs_chromium, tab
-from tests.sample_notebooks import EXPLORE, FINISH, write_notebook
+from tests.sample_notebooks import EXPLAIN, EXPLORE, FINISH, write_notebook
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -17,6 +17,7 @@ def report(tmp_path_factory):
     write_notebook(
         folder / "notebooks" / "03_switch_text.ipynb", *EXPLORE, FINISH.format(number=3, figures="words=5, share=0.5")
     )
+    write_notebook(folder / "notebooks" / "05_evaluate.ipynb", *EXPLAIN, FINISH.format(number=5, figures="queries=40"))
     out = folder / "outputs"
     assert run_notebooks("demo", folder=folder / "notebooks", out=out, stream=io.StringIO()) == 0
     return out / "demo"
@@ -38,6 +39,27 @@ def test_pages_show_everything_from_disk(report, tmp_path, dark):
             assert (_light(ground), _light(ink)) == ((False, True) if dark else (True, False))
         links = page.evaluate("[...document.links].map(a => a.href)")
         assert all(link.startswith("file://") for link in links)
+        assert opened.foreign("file:") == []
+        assert opened.errors == []
+
+
+def test_static_twins_open_their_queries_without_a_kernel(report, tmp_path):
+    with tab(tmp_path, width=1000) as opened:
+        page = opened.page
+        page.goto(f"file://{report / 'notebooks' / '05_evaluate.html'}")
+        assert page.locator(".cs-contrast").first.is_visible()
+        assert page.locator(".cs-lines path").count() > 10
+        assert page.get_by_text("compared with").count() == 0  # controls need a kernel and are left out
+        assert page.locator("td[title^='English → Arabic']").first.is_visible()
+        missed = page.locator("details:has(> summary:text-is('queries missed'))").first
+        missed.locator("summary").focus()
+        page.keyboard.press("Enter")
+        assert missed.locator("li").first.is_visible()
+        page.get_by_text("What if the first of these were switched").click()
+        assert page.get_by_text("Scored again for the edited query").is_visible()
+        assert page.locator("svg[aria-label^='dev score']").first.is_visible()
+        assert page.evaluate("document.body.scrollWidth <= window.innerWidth")
+        opened.shot("report-errors", full_page=True)
         assert opened.foreign("file:") == []
         assert opened.errors == []
 
