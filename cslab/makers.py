@@ -13,6 +13,7 @@ import pandas as pd
 from cslab.collections.collection import Collection, save_collection
 from cslab.collections.trec import write_run
 from cslab.evaluation.measures import score_run
+from cslab.evaluation.settings import Task
 from cslab.evaluation.translate import translate_task
 from cslab.processes import processes
 from cslab.store import CslabError
@@ -68,16 +69,20 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     return train(start, pairs, texts, settings, folder, method, card=card)
 
 
+def read_as(lab: "Lab", system: System, task: Task) -> Task:
+    """A task as a system reads it: its texts treated as its condition says."""
+    if system.condition.test_text == "as is":
+        return task
+    by = "own" if system.condition.test_text == "translated" else "query"
+    return translate_task(task, lab.lexicons(INVERSE, lab.asked_in(system)), by)
+
+
 def rerank_system(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     """Re-ranks the candidates of every pair of a system, its texts treated as its condition says; a run for each."""
     from cslab.ranking.cross_encoder import load_encoder
     from cslab.ranking.rerank import rerank_all
 
-    tasks = {pair: lab.task(pair) for pair in lab.pairs_of(system)}
-    if system.condition.test_text != "as is":
-        inverse = lab.lexicons(INVERSE, lab.asked_in(system))
-        by = "own" if system.condition.test_text == "translated" else "query"
-        tasks = {pair: translate_task(task, inverse, by) for pair, task in tasks.items()}
+    tasks = {pair: read_as(lab, system, lab.task(pair)) for pair in lab.pairs_of(system)}
     encoder = load_encoder(str(lab.train(system).path / "model"))
     first = processes()[0] == 0
     if first:

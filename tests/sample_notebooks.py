@@ -69,7 +69,8 @@ rows = [{"step": s, "loss": 1 / s, "dev": 1 - 1 / s, "pairs_per_s": 99.0, "secon
 (model / "log.jsonl").write_text("".join(json.dumps(row) + chr(10) for row in rows))""",
     """from cslab.workbench.training import TrainingView
 profile = SimpleNamespace(name="small", training=SimpleNamespace(steps=100))
-systems = [SimpleNamespace(slug="ml-cs-s1"), SimpleNamespace(slug="zero-shot-s1")]
+rankers = [SimpleNamespace(slug="ml-cs-s1"), SimpleNamespace(slug="zero-shot-s1")]
+systems = [SimpleNamespace(ranker=ranker) for ranker in rankers]
 with TrainingView(SimpleNamespace(folder=folder, profile=profile, systems=lambda: systems)):
     pass""",
 )

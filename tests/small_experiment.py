@@ -16,7 +16,6 @@ from cslab.languages import MIXED
 from cslab.languages import pair as split_pair
 from cslab.ranking.cross_encoder import Encoder, load_encoder
 from cslab.workbench.cases import Experiment
-from cslab.workbench.contrast import document_language
 from cslab.workbench.links import Links
 
 LANGUAGES = ["en", "de", "ar"]
@@ -41,7 +40,8 @@ def run_of(pair: str, system: str) -> Run:
     def score(qid: str, did: str, value: float) -> float:
         if system == SYSTEMS[0]:
             return -value
-        found = links.between(task.queries[qid], task.query_lang, task.documents[did], document_language(task, did))
+        asked, told = task.language_of("query", qid), task.language_of("document", did)
+        found = links.between(task.queries[qid], asked, task.documents[did], told)
         return len(found.shared) + len(found.linked)
 
     scores = {q: {d: score(q, d, v) for d, v in row.items()} for q, row in task.candidates.scores.items()}

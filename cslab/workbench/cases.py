@@ -17,11 +17,10 @@ import pandas as pd
 
 from cslab.collections.trec import Run
 from cslab.evaluation.breakdown import CAUSES, causes
-from cslab.evaluation.fairness import language_of
 from cslab.evaluation.settings import Task
 from cslab.languages import is_pool
 from cslab.lexicon.lexicon import Lexicon
-from cslab.makers import FIRST_STAGE
+from cslab.makers import FIRST_STAGE, read_as
 from cslab.store import CslabError, nearest
 from cslab.text import words
 from cslab.workbench.links import Links
@@ -47,6 +46,7 @@ class Experiment:
         lexicons: target language → lexicon.
         encoder: (language pair, system) → the model behind a run, for scoring edited queries; None if there is none.
         max_length: tokens of a pair when it is scored again.
+        read: (language pair, system, task) → the task as that system reads it; None for systems that read it as it is.
     """
 
     systems: Mapping[str, tuple[str, ...]]
@@ -55,6 +55,7 @@ class Experiment:
     lexicons: Mapping[str, Lexicon] = field(default_factory=dict)
     encoder: Callable[[str, str], "Encoder"] | None = None
     max_length: int | None = None
+    read: Callable[[str, str, Task], Task] | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,8 +114,11 @@ def experiment_of(lab: "Lab") -> Experiment:
     def encoder(pair: str, name: str) -> "Encoder":
         return encoders(str(lab.train(found[pair][name]).path / "model"))
 
+    def read(pair: str, name: str, task: Task) -> Task:
+        return read_as(lab, found[pair][name], task)
+
     systems = {pair: (*named, FIRST_STAGE) for pair, named in found.items()}
-    return Experiment(systems, lab.task, run, lab.lexicons(), encoder, lab.profile.evaluation.max_length)
+    return Experiment(systems, lab.task, run, lab.lexicons(), encoder, lab.profile.evaluation.max_length, read)
 
 
 # --- one row per query ---------------------------------------------------------------------------------------
@@ -141,12 +145,13 @@ def cases(experiment: Experiment, pair: str, first: str, second: str, k: int = 1
     task, links = experiment.task(_known(experiment, pair)), experiment.links
     one, two = (experiment.causes(pair, system, k) for system in (first, second))
     one, two = one.loc[one.index.intersection(two.index)], two.loc[two.index.intersection(one.index)]
-    answers = [_answer(task, did) for did in one["relevant"]]
+    answers = [task.language_of("document", did) for did in one["relevant"]]
     targets = tuple(experiment.lexicons) if is_pool(task.doc_lang) else (task.doc_lang,)
     if task.query_lang == task.doc_lang and not is_pool(task.doc_lang):
         targets = (links.source, *experiment.lexicons)  # what could be switched at all
     kept = experiment.once(
-        ("coverage", pair), lambda: {q: links.coverage(t, task.query_lang, targets) for q, t in task.queries.items()}
+        ("coverage", pair),
+        lambda: {q: links.coverage(t, task.language_of("query", q), targets) for q, t in task.queries.items()},
     )
     table = pd.DataFrame({"first": one["rank"], "second": two["rank"], "stage": _stage(task, list(one.index))})
     table["gain"] = reciprocal(table["second"]) - reciprocal(table["first"])
@@ -165,10 +170,6 @@ def _known(experiment: Experiment, pair: str) -> str:
     if pair not in experiment.systems:
         raise CslabError(f"pair '{pair}' was not evaluated; {nearest(pair, experiment.pairs)}")
     return pair
-
-
-def _answer(task: Task, did: str) -> str:
-    return language_of(did) if is_pool(task.doc_lang) else task.doc_lang
 
 
 def _stage(task: Task, qids: list[str]) -> pd.Series:

@@ -13,7 +13,6 @@ import pandas as pd
 
 from cslab.collections.trec import Run
 from cslab.evaluation.breakdown import CAUSES
-from cslab.evaluation.fairness import language_of
 from cslab.evaluation.settings import Task
 from cslab.languages import LANGUAGES, MIXED, is_pool
 from cslab.store import CslabError
@@ -60,17 +59,12 @@ def _mark(word: str, key: str, match: Match) -> str:
     return f'<span class="cs-link" title="{escape(hover)}">{escape(word)}</span>'
 
 
-def query_html(task: Task, text: str, links: Links, target: str) -> str:
+def query_html(text: str, code: str, links: Links, target: str) -> str:
     """A query with the words underlined that the lexicons translate into a language."""
-    match = links.between(text, task.query_lang, "", target)
+    match = links.between(text, code, "", target)
     known = {fold(word): (target,) for word in match.covered}
-    shown = marked(text, task.query_lang, Match(frozenset(), known)) if known else escape(text)
-    return f'<div class="cs-text" {lang_attributes(task.query_lang)}>{shown}</div>'
-
-
-def document_language(task: Task, did: str) -> str:
-    """The language of a document of a task."""
-    return language_of(did) if is_pool(task.doc_lang) else task.doc_lang
+    shown = marked(text, code, Match(frozenset(), known)) if known else escape(text)
+    return f'<div class="cs-text" {lang_attributes(code)}>{shown}</div>'
 
 
 # --- two rankings --------------------------------------------------------------------------------------------
@@ -113,13 +107,17 @@ def contrast_html(
     target = _first_relevant(task, qid) if is_pool(task.doc_lang) else task.doc_lang
     full = in_full(task, qid, asked, [ranking[0] for _, _, ranking in sides if ranking], links)
     switched = change is not None and change.spans
-    query = switched_html(change, links.source) if switched else query_html(task, asked, links, target)
+    query = (
+        switched_html(change, links.source)
+        if switched
+        else query_html(asked, task.language_of("query", qid), links, target)
+    )
     return stack(head, query, grid, KEY, full)
 
 
 def _first_relevant(task: Task, qid: str) -> str:
     found = next((did for did, grade in task.qrels.get(qid, {}).items() if grade > 0), None)
-    return document_language(task, found) if found else MIXED
+    return task.language_of("document", found) if found else MIXED
 
 
 def _side(task: Task, qid: str, asked: str, side: tuple[str, Run, list[str]], other: list[str], links: Links, k: int):
@@ -129,8 +127,8 @@ def _side(task: Task, qid: str, asked: str, side: tuple[str, Run, list[str]], ot
     told = f"relevant document at rank {first} of {len(ranking)}" if first else "the first stage missed the answer"
     before = {did: rank for rank, did in enumerate(other, 1)}
     for rank, did in enumerate(ranking[:k], 1):
-        code, relevant = document_language(task, did), judged.get(did, 0) > 0
-        match = links.between(asked, task.query_lang, task.documents[did], code)
+        code, relevant = task.language_of("document", did), judged.get(did, 0) > 0
+        match = links.between(asked, task.language_of("query", qid), task.documents[did], code)
         tag = '<bdi class="cs-tag">✓ relevant</bdi> ' if relevant else ""
         tag += f'<bdi class="cs-tag">{escape(code)}</bdi> ' if is_pool(task.doc_lang) else ""
         rows.append(
@@ -170,8 +168,8 @@ def in_full(task: Task, qid: str, asked: str, dids: Sequence[str], links: Links)
     relevant = [did for did, grade in task.qrels.get(qid, {}).items() if grade > 0 and did in task.documents]
     views = {}
     for did in dict.fromkeys([*relevant[:2], *dids]):
-        code = document_language(task, did)
-        match = links.between(asked, task.query_lang, task.documents[did], code)
+        code = task.language_of("document", did)
+        match = links.between(asked, task.language_of("query", qid), task.documents[did], code)
         title = f"{'relevant' if did in relevant else 'ranked first'}: {did} ({language_name(code)})"
         telling = f"{len(match.shared)} shared, {len(match.linked)} linked by the lexicons, of {len(match.asked)}"
         body = f'<div class="cs-text" {lang_attributes(code)}>{marked(task.documents[did], code, match)}</div>'

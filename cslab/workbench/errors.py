@@ -175,7 +175,8 @@ class ErrorExplorer(Explorer):
     def _ask(self) -> None:
         if self.query.value is not None:
             task = self.experiment.task(self.pair)
-            self.whatif.ask(task.queries[self.query.value], task.query_lang, self.query.value)
+            qid = self.query.value
+            self.whatif.ask(task.queries[qid], task.language_of("query", qid), qid)
 
     # --- view ------------------------------------------------------------------------------------------------
 
@@ -229,8 +230,8 @@ class ErrorExplorer(Explorer):
             _folded(shorten(task.queries[qid], 90), self._contrast(qid, None if n else self.whatif.change), not n)
             for n, qid in enumerate(qids)
         ]
-        policies = self.whatif.offers(task.query_lang)
-        if qids and policies:
+        policies = self.whatif.offers(task.language_of("query", qids[0])) if qids else []
+        if policies:
             switched = self.whatif.switch(task.queries[qids[0]], qids[0], policies[0])
             title = f"What if the first of these were switched by {policies[0]}?"
             views.append(_folded(title, self._contrast(qids[0], switched)))
@@ -244,7 +245,7 @@ class ErrorExplorer(Explorer):
             held = self.experiment.causes(pair, self.second.value, self.k.value)
             for cause in CAUSES[1:]:
                 qids = held.index[held["cause"] == cause][:NAMED]
-                found[pair, cause] = [(task.queries[qid], task.query_lang) for qid in qids]
+                found[pair, cause] = [(task.queries[qid], task.language_of("query", qid)) for qid in qids]
         return found
 
 

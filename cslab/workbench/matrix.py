@@ -15,7 +15,7 @@ import pandas as pd
 
 from cslab.evaluation.measures import RANKS, by_pair
 from cslab.evaluation.significance import compare
-from cslab.languages import is_pool
+from cslab.languages import MIXED, is_pool
 from cslab.store import CslabError, nearest
 from cslab.workbench import html
 from cslab.workbench.contrast import pair_name
@@ -129,7 +129,7 @@ def told(row: pd.Series, pair: str, signed: bool) -> str:
 
 
 def _short(code: str) -> str:
-    return "pool" if is_pool(code) else language_name(code)
+    return f"pool {code.removeprefix(MIXED)}".strip() if is_pool(code) else language_name(code)
 
 
 class MatrixExplorer(Explorer):

@@ -138,7 +138,7 @@ class TrainingView(Explorer):
             pause: seconds between two looks at the logs.
         """
         self.lab, self.pause = lab, pause
-        self.folders = {system.slug: lab.folder / "models" / system.slug for system in lab.systems()}
+        self.folders = {slug: lab.folder / "models" / slug for slug in (system.ranker.slug for system in lab.systems())}
         again = w.Button(description="Look again", tooltip="Reads the logs anew")
         again.on_click(lambda _: self.refresh())
         self._over = threading.Event()

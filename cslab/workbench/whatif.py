@@ -101,7 +101,10 @@ class WhatIf:
         from cslab.ranking.cross_encoder import score_pairs
 
         dids = list(run.scores[qid])
-        texts = [(text, task.documents[did]) for did in dids]
+        asked = replace(task, queries={qid: text}, candidates=replace(run, scores={qid: run.scores[qid]}))
+        if self.experiment.read is not None:
+            asked = self.experiment.read(task.pair, system, asked)
+        texts = [(asked.queries[qid], asked.documents[did]) for did in dids]
         found = score_pairs(self.experiment.encoder(task.pair, system), texts, self.experiment.max_length)
         return replace(run, scores={qid: dict(zip(dids, found.tolist(), strict=True))})
 

@@ -1,6 +1,7 @@
 """The error explorer: what it knows of each query, how it lists them, what it shows, and what-if with a real model."""
 
 import re
+from dataclasses import replace
 
 import ipywidgets as w
 import pandas as pd
@@ -237,6 +238,11 @@ def test_what_if_scores_an_edited_and_a_switched_query_with_the_model(tmp_path):
         whatif.seed.value = seed
         drawn.add(whatif.edit.value)
     assert len(drawn) > 3
+    explorer.experiment = whatif.experiment = replace(
+        whatif.experiment, read=lambda pair, name, task: replace(task, queries=dict.fromkeys(task.queries, "hen"))
+    )
+    whatif.edit.value = "what was typed"
+    assert f"{score_pairs(encoder, [('hen', GERMAN['d1'])])[0]:.2f}" in explorer.view.value  # as the system reads it
     whatif.edit.value = " "
     assert "the query is empty" in explorer.view.value
     explorer.query.value = "q2"

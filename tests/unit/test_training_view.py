@@ -21,7 +21,10 @@ def write(folder, rows, tail=""):
 
 def small_lab(folder):
     profile = SimpleNamespace(name="small", training=SimpleNamespace(steps=100))
-    systems = [SimpleNamespace(slug="zero-shot-s1"), SimpleNamespace(slug="ml-cs-s1")]
+    systems = [
+        SimpleNamespace(ranker=SimpleNamespace(slug="zero-shot-s1")),
+        SimpleNamespace(ranker=SimpleNamespace(slug="ml-cs-s1")),
+    ]
     return SimpleNamespace(folder=folder, profile=profile, systems=lambda: iter(systems))
 
 
