@@ -17,6 +17,7 @@ from cslab.collections.mmarco_cost import estimate
 from cslab.config import Profile
 from cslab.evaluation.breakdown import overlaps
 from cslab.evaluation.claims import check_claims
+from cslab.evaluation.fairness import score_fairness
 from cslab.evaluation.formats import FORMATS, write_table
 from cslab.evaluation.significance import compare
 from cslab.evaluation.tables import paper_table, with_deviation
@@ -50,7 +51,8 @@ def tables_of(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFrame]
 
     Returns:
         `scores` (systems × pairs with marks of significance), `settings` (means with deviations over seeds), `tests`
-        (every system against the baseline on every pair) and, where there are such systems, `faithful`.
+        (every system against the baseline on every pair) and, where there is anything to show, `pools` (how rankings
+        of many languages treat them) and `faithful`.
     """
     scores, measure = lab.scores(), measure or lab.profile.evaluation.measures[0]
     baseline = baseline_of(lab.profile)
@@ -62,8 +64,8 @@ def tables_of(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFrame]
         "settings": with_deviation(scores, measure),
         "tests": tests,
     }
-    released = faithful_differences(scores, measure)
-    return found | ({"faithful": released} if len(released) else {})
+    more = {"pools": pools_of(lab), "faithful": faithful_differences(scores, measure)}
+    return found | {name: table for name, table in more.items() if len(table)}
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> list[Path]:
@@ -74,6 +76,26 @@ def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> list
             paths.append(Path(folder) / f"{name}{ending}")
             write_table(table, paths[-1])
     return paths
+
+
+def pools_of(lab: "Lab") -> pd.DataFrame:
+    """How systems treat the languages of pools: means ×100 over queries, seeds and pairs with a pool of documents.
+
+    A preference is the share of a language among the first k less its share of the relevant (`evaluation.fairness`);
+    k is 10, or half of the candidates where they are fewer than 20: of all of them every order has the same shares.
+    """
+    k = max(1, min(10, lab.profile.evaluation.depth // 2))
+    measures = (f"PEER@{k}", f"Complete@{k}", f"Preference@{k}")
+    parts = [
+        score_fairness(run, lab.task(pair).qrels, system.name, system.seed, measures)
+        for system in lab.systems()
+        for pair, run in lab.runs(system).items()
+        if is_pool(run.doc_lang)
+    ]
+    if not parts:
+        return pd.DataFrame()
+    means = pd.concat(parts).pivot_table(index="system", columns="measure", values="value", sort=False)
+    return 100 * means.rename_axis(columns=None)
 
 
 def faithful_differences(scores: pd.DataFrame, measure: str = "MRR@10") -> pd.DataFrame:

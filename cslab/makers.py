@@ -112,8 +112,8 @@ def score_systems(lab: "Lab") -> Iterator[pd.DataFrame]:
 
 def labelled(lab: "Lab", variations: "Mapping[str, Lab]") -> Iterator[pd.DataFrame]:
     """The scores of variations of a lab, each system with its label; the first stage only where it differs."""
+    differs = any(varied.profile.evaluation != lab.profile.evaluation for varied in variations.values())
     for label, varied in variations.items():
-        same = varied.profile.evaluation == lab.profile.evaluation
         for part in score_systems(varied):
-            if not (same and part["system"].iloc[0] == FIRST_STAGE):
+            if differs or part["system"].iloc[0] != FIRST_STAGE:
                 yield part.assign(system=part["system"] + f" {label}")

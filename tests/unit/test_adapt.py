@@ -3,7 +3,9 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from cslab.commands import encoder_app
 from cslab.ranking.cross_encoder import load_encoder
 from cslab.store import CslabError, read_json
 from cslab.training import adapt as adapting
@@ -103,3 +105,24 @@ def test_repeated_texts_have_no_one_answer(base):
     with pytest.raises(CslabError, match="0 pairs that stand once"):
         alignment(encoder.model, encoder.tokenizer, pairs[:2])
     assert retrieval(torch.eye(2), torch.eye(2))["p@1"] == 1.0
+
+
+def test_the_command_reads_lines_and_verses(base, tmp_path):
+    (tmp_path / "en.txt").write_text("\n".join(TEXTS["en"]))
+    (tmp_path / "ru.tsv").write_text("".join(f"0100{i}\t{line}\n" for i, line in enumerate(TEXTS["ru"])))
+    (tmp_path / "pairs.tsv").write_text("лис\tfox\nдом\thouse\n")
+    given = [
+        "--text",
+        f"en={tmp_path}/en.txt",
+        "--text",
+        f"ru={tmp_path}/ru.tsv",
+        "--pairs",
+        f"ru={tmp_path}/pairs.tsv",
+    ]
+    small = ["--steps", "2", "--batch", "2", "--length", "16", "--vocabulary", "60"]
+    done = CliRunner().invoke(encoder_app, ["adapt", str(base), "--out", str(tmp_path / "made"), *given, *small])
+    assert done.exit_code == 0, done.output
+    assert "ru: p@1 " in done.output
+    assert "01001" not in load_encoder(tmp_path / "made" / "model").tokenizer.get_vocab()
+    wrong = CliRunner().invoke(encoder_app, ["adapt", str(base), "--out", str(tmp_path / "x"), "--text", "en.txt"])
+    assert str(wrong.exception) == "--text en.txt: expected LANGUAGE=FILE, e.g. --text de=de.txt.gz"

@@ -1,5 +1,6 @@
 """Tables as files, claims of a lab, the released code's errors, and what mMARCO costs: from made scores."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -9,8 +10,10 @@ from cslab.collections.atlas import atlas
 from cslab.config import load_profile
 from cslab.evaluation.measures import COLUMNS
 from cslab.evaluation.settings import make_task
-from cslab.findings import claims_of, cost_text, faithful_differences, tables_of, write_tables
+from cslab.findings import claims_of, cost_text, faithful_differences, pools_of, tables_of, write_tables
 from cslab.languages import setting
+from cslab.systems import System
+from cslab.training.conditions import CONDITIONS
 
 PAIRS = ("en-en", "en-de", "xx-xx")
 SYSTEMS = {"Zero-shot": 0.3, "ML-CS": 0.5, "Zero-shot Translate-Test": 0.4, "Zero-shot Translate-Test faithful": 0.35}
@@ -29,18 +32,32 @@ def lab():
     ]
     scores = pd.DataFrame(rows, columns=COLUMNS)
     profile = load_profile("smoke", ["conditions=[Zero-shot, ML-CS]", f"evaluation.pairs=[{', '.join(PAIRS)}]"])
-    return SimpleNamespace(profile=profile, scores=lambda: scores, task=tasks.__getitem__)
+    runs = {p: replace(task.candidates, name="ML-CS") for p, task in tasks.items()}
+    systems = [System(CONDITIONS["ML-CS"], False, None, seed) for seed in (1, 2)]
+    made = {
+        "scores": lambda: scores,
+        "task": tasks.__getitem__,
+        "systems": lambda: systems,
+        "runs": lambda system: runs,
+    }
+    return SimpleNamespace(profile=profile, **made)
 
 
 def test_tables_come_in_three_forms(lab, tmp_path):
     tables = tables_of(lab)
-    assert set(tables) == {"scores", "settings", "tests", "faithful"}
+    assert set(tables) == {"scores", "settings", "tests", "pools", "faithful"}
     paths = write_tables(tables, tmp_path)
     assert {p.suffix for p in paths} == {".md", ".tex", ".csv"}
-    assert len(paths) == 12
+    assert len(paths) == 15
     assert "56.5*" in (tmp_path / "scores.md").read_text()
     assert "± 0.7" in (tmp_path / "settings.md").read_text()
     assert "0.0001" in (tmp_path / "tests.csv").read_text()
+
+
+def test_pools_tell_how_languages_are_treated(lab):
+    (row,) = pools_of(lab).to_dict("records")
+    assert {"PEER@2", "Complete@2", "Preference@2(de)", "Preference@2(en)"} == set(row)
+    assert row["Preference@2(de)"] == pytest.approx(-row["Preference@2(en)"])
 
 
 def test_the_released_code_is_told_from_the_paper(lab):

@@ -6,9 +6,20 @@ import json
 import numpy as np
 import pytest
 
+from cslab.collections.trec import Run
 from cslab.config import CollectionSettings, LexiconSettings, load_profile
 from cslab.evaluation.settings import make_task
-from cslab.sources import COLLECTIONS, LEXICONS, collection_files, lexicon_files, read_lexicon, read_runs, read_test
+from cslab.sources import (
+    COLLECTIONS,
+    LEXICONS,
+    collection_files,
+    lexicon_files,
+    read_lexicon,
+    read_pairs,
+    read_runs,
+    read_test,
+    read_training,
+)
 from cslab.sources import collections as readers
 from cslab.store import CslabError
 from tests.real import SHARED, needs_shared
@@ -173,3 +184,22 @@ def test_the_real_profile_finds_its_text(monkeypatch):
     assert read_lexicon(profile.lexicon, "nl")["house"]
     ntrex = read_test(profile.tests["ntrex"].collection)
     assert len(ntrex.queries["nl"]) == 123
+
+
+def test_mmarco_brings_candidates_and_pairs(tmp_path, monkeypatch):
+    write_beir(tmp_path / "en")
+    one = readers.read_beir_folders({"en": tmp_path / "en"})
+    asked = []
+    monkeypatch.setattr(readers, "mmarco", lambda languages, split: asked.append((tuple(languages), split)) or one)
+    run = Run("bm25", "en", "en", "bm25(en)@1000", {"0": {"d0": 0.0, "d1": 0.0}, "1": {"d1": 0.0}})
+    monkeypatch.setattr(readers, "top1000_run", lambda qids: run)
+    monkeypatch.setattr(readers, "held_out", dict)
+    monkeypatch.setattr(readers, "sbert_pairs", lambda *given: iter([("0", "d0", 1.0), ("1", "d0", 0.0)]))
+    settings = ["training.steps=1", "training.batch=2", "training.negatives=1", "conditions=[Zero-shot]"]
+    profile = load_profile("mmarco", settings)
+    found = read_test(profile.collection)
+    task = make_task(found, "en", "en", depth=1000, given=read_runs(profile.collection, "english", found))
+    assert (task.candidates.first_stage, task.candidates.scores) == ("bm25(en)@1000", run.scores)
+    training = read_training(profile)
+    assert asked == [(tuple(profile.collection.languages), "dev.small"), (("en",), "train")]
+    assert read_pairs(profile, training).labels.tolist() == [1.0, 0.0]
