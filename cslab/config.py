@@ -104,6 +104,7 @@ class TrainingSettings(Strict):
     max_length: int = Field(64, ge=8)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)
+    budget: Literal["steps", "compute"] = "steps"  # of robust methods: as many steps as plain training, or its time
 
 
 class EvaluationSettings(Strict):
@@ -200,10 +201,16 @@ def load_profile(name: str, settings: Sequence[str] = ()) -> Profile:
         CslabError: for an unknown profile, key or value, with file, place and remedy.
     """
     path = _path(name)
+    return make_profile(override({"name": path.stem} | _whole(path), settings), str(path))
+
+
+def _whole(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a profile over those of its base, which may have a base itself."""
+    if path in above:
+        raise CslabError(f"{above[-1]}: base '{path.stem}' goes out from this profile itself; name another one")
     values = _read(path)
-    if base := values.pop("base", None):
-        values = merged(_read(_path(str(base))), values)
-    return make_profile(override({"name": path.stem} | values, settings), str(path))
+    base = values.pop("base", None)
+    return values if base is None else merged(_whole(_path(str(base)), (*above, path)), values)
 
 
 def _path(name: str) -> Path:

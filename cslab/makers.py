@@ -38,12 +38,14 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     """Trains the ranker of a system; `model/` and `log.jsonl` go into the folder."""
     from cslab.ranking.cross_encoder import load_encoder
     from cslab.training.loop import TrainSettings, train
+    from cslab.training.robust import steps_within
 
     training, encoder = lab.profile.training, lab.profile.encoder
     print(f"  training {system.slug}", flush=True)
     settings = TrainSettings(
-        steps=training.steps, batch=training.batch, lr=training.lr, warmup=training.warmup, seed=system.seed,
-        max_length=training.max_length, precision=training.precision, train_embeddings=encoder.train_embeddings,
+        steps=steps_within(training.steps, training.budget, system.robust), batch=training.batch, lr=training.lr,
+        warmup=training.warmup, seed=system.seed, max_length=training.max_length, precision=training.precision,
+        train_embeddings=encoder.train_embeddings,
         schedule=training.schedule,
     )  # fmt: skip
     start = load_encoder(lab.encoder_source(system.extended), seed=system.seed)
@@ -58,7 +60,7 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
 
         card |= {"robust": system.robust}
         lexicons = lab.lexicons()
-        if SYNONYMS in system.robust.split("+"):
+        if SYNONYMS in system.robust:
             lexicons["en"] = synonyms(lexicons)
             if not lexicons["en"]:
                 raise CslabError(

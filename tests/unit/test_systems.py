@@ -35,6 +35,17 @@ def test_unknown_conditions_and_missing_titles_are_refused():
         open_lab("smoke", ["ablations=[lexicon]"])
 
 
+def test_the_robust_grids_name_methods_that_exist():
+    from cslab.training.robust import cost
+
+    for name in ("robust", "robust-full"):
+        profile = load_profile(name)
+        found = list(systems_of(profile))
+        assert len({s.slug for s in found}) == len(found) == len(profile.conditions) * len(profile.robust) * 2
+        assert all(cost(s.robust) >= 1 for s in found)
+        assert profile.tests
+
+
 def test_a_model_depends_on_the_lexicons_it_reads(tmp_path):
     one, other = lab(tmp_path=tmp_path), lab("lexicon.top=3", "lexicon.languages=[de]", tmp_path=tmp_path)
     same = {s.name for s in one.systems() if one._model(s).key == other._model(s).key}
