@@ -153,7 +153,13 @@ def alone(objective: Objective) -> Objective:
 
 @contextlib.contextmanager
 def shifted(model: nn.Module, move: Tensor) -> Iterator[None]:
-    """Adds a move to the token embeddings of every forward pass (and its backward pass) inside."""
+    """Adds a move to the token embeddings of every forward pass (and its backward pass) inside.
+
+    Raises:
+        CslabError: for a compiled model, which would not notice.
+    """
+    if hasattr(model, "_orig_mod") or hasattr(unwrapped(model), "_orig_mod"):
+        raise CslabError("robust training: a compiled model does not see moved embeddings; train without compile")
     handle = embedding_table(model).register_forward_hook(lambda _, __, found: found + move.to(found.dtype))
     try:
         yield

@@ -248,6 +248,12 @@ def test_mistakes_are_named(tmp_path, name, settings, message):
         adversary(name, given(tmp_path), **settings)
 
 
+def test_compiled_models_are_refused(tmp_path):
+    model = torch.compile(tiny_encoder(tmp_path).model)
+    with pytest.raises(CslabError, match="train without compile"), shifted(model, torch.zeros(1, 1, 32)):
+        pass
+
+
 def test_none_needs_nothing_and_others_do():
     assert adversary("none") is None
     with pytest.raises(CslabError, match="needs encoder"):
