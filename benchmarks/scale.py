@@ -1,6 +1,6 @@
 """A made collection of a million passages in three languages: tokenised, trained on and re-ranked, within 2 GB.
 
-    python benchmarks/scale.py                      # about half an hour on two quiet cores
+    python benchmarks/scale.py                      # ten minutes or so on two quiet cores
     python benchmarks/scale.py --passages 20000     # a minute
 
 Passages are drawn from the words of the atlas's encoder, about 45 in each; each query repeats some words of its
@@ -32,7 +32,7 @@ from cslab.training.loop import TrainSettings, train
 from cslab.training.pairs import sample_pairs
 
 LANGUAGES = ("en", "de", "ru")
-WORDS, QUERIES, DEPTH, STEPS = 45, 1000, 30, 200
+WORDS, QUERIES, DEPTH, STEPS = 45, 1000, 10, 200
 MMARCO = 8_841_823 * 14
 
 

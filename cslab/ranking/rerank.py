@@ -28,6 +28,7 @@ from cslab.store import CslabError, atomic_path, fingerprint
 from cslab.switching.layout import Frame
 
 SHARD = 4096  # pairs; about this much of each process is scored again after an interruption
+SHARDS = 16  # at least, where there are batches enough, so that processes have something to share
 
 
 class Asked(Protocol):
@@ -92,7 +93,7 @@ def rerank_all(
         truncation: which text is cut: the longer one ("longest_first") or the document ("only_second").
         batch_tokens: tokens in a batch, padding included (default: `BATCH_TOKENS` of the device).
         precision: "auto", "fp32" or "bf16".
-        shard: pairs in a shard; batches are not cut.
+        shard: pairs in a shard, fewer where they would make less than `SHARDS`; batches are not cut.
         progress: called with a line of text every few seconds.
 
     Returns:
@@ -223,7 +224,10 @@ def _all_scores(
     progress: Progress | None,
 ) -> np.ndarray:
     """Scores pairs shard by shard; finished shards are taken from `folder`, the others shared between processes."""
-    (rank, count), shards = processes(), _shards(token_batches(tokens.lengths, batch_tokens), shard)
+    (rank, count), shards = (
+        processes(),
+        _shards(token_batches(tokens.lengths, batch_tokens), min(shard, -(-len(tokens) // SHARDS))),
+    )
     scores = np.zeros(len(tokens), np.float32)
     for number in _left(scores, shards, folder)[rank::count]:
         rows = np.concatenate(shards[number])
