@@ -24,7 +24,7 @@ from cslab.text import fold, words
 from cslab.training.pretrain import PretrainSettings, pretrain, small_bert, whole_words
 
 WIDTH, LAYERS, HEADS, VOCABULARY, SENTENCES = 128, 3, 4, 12_000, 40_000
-NOISE = 1.4  # length of the noise over that of the vector: cosine 0.58 between a word and its translation
+NOISE = 0.7  # length of the noise over that of the vector: cosine 0.82 between a word and its translation
 SETTINGS = PretrainSettings(steps=900, batch=64, lr=1e-3, max_length=80, log_every=25)
 
 

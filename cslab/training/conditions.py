@@ -146,12 +146,16 @@ class SourceTexts:
         )
 
 
+SAME = 5  # one pair in so many keeps to one language
+
+
 @dataclass(frozen=True)
 class TranslatedTexts:
     """Pairs in the collection's translations: those of a language pair, or languages drawn pair by pair and epoch.
 
-    Where languages are drawn, the document speaks the query's language in half of the pairs and any in the others:
-    batches that mix monolingual and cross-lingual pairs (2408.10536) are learnt from sooner than cross-lingual ones.
+    Where languages are drawn, the document is told to speak the query's language in a fifth of the pairs and may speak
+    any in the others, so that with six languages a third of the pairs is monolingual: batches that mix monolingual and
+    cross-lingual pairs (2408.10536) are learnt from sooner than cross-lingual ones, and lose less of the former.
     """
 
     pairs: Pairs
@@ -169,7 +173,7 @@ class TranslatedTexts:
         queries, documents = self.collection.queries, self.collection.documents
         asked = self._drawn(epoch, qid, "query", [c for c in self.query_languages if qid in queries[c]])
         held = {code: found for code in self.document_languages if (found := self._counterparts(did, code))}
-        same = asked in held and Key(self.seed, epoch, f"{qid}\x1f{did}").number() % 2 == 0
+        same = asked in held and Key(self.seed, epoch, f"{qid}\x1f{did}").number() % SAME == 0
         told = asked if same else self._drawn(epoch, did, "document", list(held))
         return queries[asked][qid], documents[told][held[told][0]]
 

@@ -48,11 +48,13 @@ def small_bert(vocabulary: int, width: int = 128, layers: int = 3, heads: int = 
 
     Queries and keys of a head start as the same random projection, so that a token attends to tokens like itself
     (mimetic initialisation, 2305.09828): small models that start elsewhere need thousands of steps to find that out.
+    There is no dropout: a model this small does not fit its text too well, and on a CPU the draws take half of a step.
     """
     from transformers import BertConfig, BertForPreTraining
 
     torch.manual_seed(seed)
     shape = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    shape |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = BertConfig(vocab_size=vocabulary, intermediate_size=4 * width, max_position_embeddings=positions, **shape)
     model = BertForPreTraining(config)
     for layer in model.bert.encoder.layer:
