@@ -140,6 +140,42 @@ class FurtherTest(Strict):
     evaluation: EvaluationSettings
 
 
+class ImageTextSettings(Strict):
+    """Images and captions: drawn `scenes`, or real captions without images (`multi30k`), English ones searched.
+
+    `folder` has tables of captions (`multi30k.train.tsv.gz`, …, `xtd10.tsv.gz`); empty for the sources' own files.
+    """
+
+    source: Literal["scenes", "multi30k"] = "scenes"
+    folder: str = ""
+    described: bool = False  # of `multi30k`: train on five descriptions of an image instead of one
+    encoder: str = "minilm"  # of `multi30k`; scenes make their own towers
+    extend: list[bool] = Field(default_factory=lambda: [False], min_length=1)  # of `multi30k`: with the lexicons' words
+    words: int = Field(10_000, ge=1)
+    languages: list[str] = Field(default_factory=lambda: ["en", "de", "it", "ru", "ar", "nl", "fr", "es", "pt"])
+    switched: list[str] = Field(default_factory=lambda: ["de", "it", "ru", "ar", "nl"], min_length=1)
+    conditions: list[str] = Field(
+        default_factory=lambda: ["Zero-shot", "Translate-test", "ML-CS", "ML-CS + FGM", "Fine-tuning"], min_length=1
+    )
+    corrected: list[str] = Field(default_factory=lambda: ["Zero-shot"])  # conditions that are shown corrected, too
+    corrections: list[Literal["csls", "softmax"]] = Field(default_factory=lambda: ["csls"])
+    bank: Literal["training", "queries"] = "training"  # over what hubs are measured
+    train: int = Field(2000, ge=8)  # images
+    test: int = Field(500, ge=2)
+    base_steps: int = Field(120, ge=1)  # of the scenes' own towers, on English captions
+    base_lr: float = Field(1e-3, gt=0)
+    steps: int = Field(100, ge=1)
+    batch: int = Field(64, ge=2)
+    chunk: int = Field(0, ge=0)  # texts encoded at a time, with cached gradients; 0 for the batch at once
+    lr: float = Field(5e-4, gt=0)
+    probability: float = Field(0.5, ge=0, le=1)
+    align: float = Field(0.1, ge=0)  # weight of the alignment loss, for conditions that have it
+    epsilon: float = Field(0.1, ge=0)  # radius of adversaries, in norms of the text's embeddings
+    max_length: int = Field(48, ge=8)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)
+
+
 class Profile(Strict):
     """A whole experiment: what is searched, the lexicons, the encoder, the conditions, training and evaluation."""
 
@@ -150,6 +186,7 @@ class Profile(Strict):
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    image_text: ImageTextSettings = ImageTextSettings()
     conditions: list[str] = Field(default_factory=lambda: ["Zero-shot", "ML-CS"], min_length=1)
     probability: float = Field(0.5, ge=0, le=1)  # p of BL-CS and ML-CS, each side
     words: Literal["all", "content"] = "all"  # what they switch: all words, or no stop-words

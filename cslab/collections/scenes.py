@@ -194,12 +194,20 @@ def scene_captions(made: Sequence[Scene], languages: Sequence[str], styles: Sequ
     return Captions("scenes", texts, {scene.id: f"{scene.id}.png" for scene in made})
 
 
+def scene_words(lang: str) -> list[str]:
+    """Everything that captions in a language are made of: all forms of all words, and what joins them."""
+    table = load_scenes()
+    forms = [form for kind in KINDS[:-2] for by_language in table[kind].values() for form in by_language[lang].all()]
+    joined = load_data().sentences["and"][0][lang]
+    # Arabic writes "and" together with the word that follows.
+    return [*forms, *(joined.format(a="", b=form) for form in forms)]
+
+
 def scene_lexicon(target: str) -> Lexicon:
     """English words of the captions → their translations: plain form first, then inflected ones.
 
     Things, colours, numbers and places come from the scenes' own table, `and`, `the`, `on` … from the atlas's glossary.
     """
-    glossary = atlas_lexicon(target)
     table = load_scenes()
     rows = []
     for kind in ("noun", "colour", "number", "word"):
@@ -213,5 +221,5 @@ def scene_lexicon(target: str) -> Lexicon:
             else:
                 rows += [(source.plain, form, 1 / rank) for rank, form in enumerate(translation.all(), start=1)]
     own = Lexicon.from_pairs("en", target, rows, name=f"scenes-{target}", method="atlas")
-    said = {word.text for scene in scenes(count=200) for style in STYLES for word in words(caption(scene, "en", style))}
-    return merge([own, glossary.restrict(said)], keep="first", name=f"scenes-{target}")
+    said = [word.text for text in scene_words("en") for word in words(text)]
+    return merge([own, atlas_lexicon(target).restrict(said)], keep="first", name=f"scenes-{target}")

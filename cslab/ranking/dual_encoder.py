@@ -141,6 +141,7 @@ def join_towers(
     width: int = 128,
     seed: int = 0,
     name: str = "joined",
+    size: int = 64,
 ) -> DualEncoder:
     """Two models that were not made for each other, with new heads into a common space.
 
@@ -152,10 +153,11 @@ def join_towers(
         width: size of the common space.
         seed: of the heads.
         name: for reports.
+        size: of the images, where the processor leaves it alone.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(int.from_bytes(blake2b(f"heads\t{seed}".encode(), digest_size=7).digest(), "big"))
-        blank = processor(images=[np.zeros((64, 64, 3), np.uint8)], return_tensors="pt")
+        blank = processor(images=[np.zeros((size, size, 3), np.uint8)], return_tensors="pt")
         features = image.eval()(**blank).last_hidden_state[0].numel()
         towers = Towers(text, image, width=width, features=features)
     return DualEncoder(towers.eval(), tokenizer, processor, name)

@@ -35,6 +35,7 @@ def refused(done: subprocess.CompletedProcess, *told: str) -> None:
         (("switch", "a fox", "--profile", "smoke", "--policy", "MLCS"), "did you mean 'ML-CS'"),
         (("switch", "a fox", "--profile", "smoke", "--side", "left"), "query or document"),
         (("notebooks", "--profile", "smoke", "--from", "77"), "77"),
+        (("image-text", "--set", "image_text.conditions=[ML-SC]"), "did you mean 'ML-CS'"),
         (("collection", "--profile", "xquad", "--set", "collection.languages=[en,fi]"), "fi"),
     ],
 )

@@ -16,6 +16,7 @@ from cslab.collections.scenes import (
     load_scenes,
     scene_captions,
     scene_lexicon,
+    scene_words,
     scenes,
 )
 from cslab.store import CslabError
@@ -134,3 +135,10 @@ def test_captions_record():
     assert all(len(texts) == 2 for texts in found.texts["ar"].values())
     with pytest.raises(CslabError, match="the atlas has no language 'sw'"):
         scene_captions(made, ["sw"])
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_word_of_the_captions_is_among_the_words(lang):
+    held = {w.text.lower() for text in scene_words(lang) for w in words(text)}
+    said = {w.text.lower() for s in scenes("train", 300) for w in words(caption(s, lang))}
+    assert said <= held

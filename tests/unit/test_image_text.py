@@ -1,0 +1,121 @@
+"""The image–text experiment end to end, tiny: drawn scenes, and captions without images."""
+
+import gzip
+
+import pytest
+
+from cslab.config import make_profile
+from cslab.evaluation.recall import language_table, recall_table
+from cslab.image_text import open_image_lab
+from cslab.store import CslabError
+from cslab.training.caption_conditions import CAPTION_CONDITIONS
+from tests.tiny_towers import sentence_folder
+
+SMALL = {"train": 24, "test": 6, "steps": 2, "base_steps": 2, "batch": 8, "max_length": 16}
+TABLE = [
+    ("a.jpg", "a red fox", "a rot fuchs"),
+    ("b.jpg", "the blue house", "the blau haus"),
+    ("c.jpg", "a hen", "a henne"),
+]
+
+
+@pytest.fixture(scope="module")
+def scene_lab(tmp_path_factory):
+    conditions = ["As it is", "Zero-shot", "Translate-test", "ML-CS + FreeLB"]
+    section = SMALL | {"languages": ["en", "de", "fr"], "switched": ["de", "ru"], "conditions": conditions}
+    profile = make_profile({"name": "tiny", "image_text": section})
+    return open_image_lab(profile, outputs=tmp_path_factory.mktemp("out"))
+
+
+def test_scenes_end_to_end(scene_lab):
+    scores = scene_lab.scores()
+    table = recall_table(scores, rounds=10)
+    names = [*scene_lab.settings.conditions]
+    names.insert(2, "Zero-shot · CSLS")
+    assert list(dict.fromkeys(table["system"])) == names
+    assert set(zip(table["query_lang"], table["doc_lang"], strict=True)) == {
+        pair for code in ("en", "de", "fr") for pair in ((code, "image"), ("image", code))
+    }
+    assert set(table["queries"]) == {6, 12}  # pictures; captions, two each
+    assert (scores.loc[scores["measure"] == "Rank", "value"] >= 1).all()
+    assert language_table(table).shape == (len(names), 6)
+
+
+def test_what_is_asked_in_another_way_is_not_trained_twice(scene_lab):
+    scene_lab.scores()
+    trained = {path.name for path in (scene_lab.folder / "models").iterdir() if path.name[0] != "."}
+    assert trained == {"zero-shot-s1", "ml-cs-freelb-s1"}
+    assert all(recipe.state() == "done" for recipe in scene_lab.recipes())
+    assert scene_lab._scores.make().reused
+
+
+def test_training_leaves_the_image_tower_alone(scene_lab):
+    import torch
+
+    scene_lab.scores()
+    systems = {system.name: system for system in scene_lab.systems()}
+    before, after = scene_lab.start().model, scene_lab.model(systems["ML-CS + FreeLB"]).model
+    assert all(map(torch.equal, before.image_parameters(), after.image_parameters()))
+    assert not torch.equal(before.get_input_embeddings().weight, after.get_input_embeddings().weight)
+    assert len(list((scene_lab.folder / "images").glob("*.safetensors"))) == 2  # training and test, for all models
+
+
+@pytest.fixture
+def caption_lab(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    (data / "captions").mkdir(parents=True)
+    (data / "dict").mkdir()
+    for name in ("multi30k.train.tsv", "multi30k.test_2016_flickr.tsv", "xtd10.tsv"):
+        lines = ["image\ten\tde", *("\t".join(row) for row in TABLE)]
+        (data / "captions" / f"{name}.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    (data / "dict" / "en-de.txt").write_text("red rot\nblue blau\nhouse haus\nfox fuchs\nhen henne\n")
+    monkeypatch.setenv("CSLAB_DATA", str(data))
+    conditions = ["As it is", "ML-CS", "ML-CS + align + FGM", "ML-CS, teacher", "Fine-tuning"]
+    section = SMALL | {"source": "multi30k", "folder": "captions", "languages": ["en", "de"], "switched": ["de"]}
+    section |= {"encoder": str(sentence_folder(tmp_path / "model")), "conditions": conditions, "extend": [True]}
+    section |= {"corrected": ["ML-CS"], "corrections": ["csls", "softmax"], "batch": 3, "test": 3, "chunk": 2}
+    lexicon = {"source": "muse", "folder": "dict", "languages": ["de"]}
+    profile = make_profile({"name": "tiny", "image_text": section, "lexicon": lexicon})
+    return open_image_lab(profile, outputs=tmp_path / "out")
+
+
+def test_captions_end_to_end(caption_lab):
+    table = recall_table(caption_lab.scores(), rounds=10)
+    assert set(table["setting"]) == {"Multi30K", "XTD10"}
+    assert set(zip(table["query_lang"], table["doc_lang"], strict=True)) == {("de", "en"), ("en", "de")}
+    assert {"ML-CS+vocab · CSLS", "ML-CS+vocab · softmax"} <= set(table["system"])
+
+
+def test_views_of_an_item(caption_lab):
+    encoder = caption_lab.start(True)
+    texts = {}
+    for system in caption_lab.systems():
+        if system.condition.text != "none":
+            examples = caption_lab.examples(system, encoder)
+            texts[system.condition.name] = [examples.views(epoch, [0])[0] for epoch in range(20)]
+            assert examples.views(3, [0, 1]) == [texts[system.condition.name][3], examples.views(3, [1])[0]]
+    assert {len(views[0]) for views in texts.values()} == {1, 2, 3}
+    assert {text for text, _, _ in texts["ML-CS + align + FGM"]} >= {"a red fox", "a rot fuchs"}
+    assert {original for _, _, original in texts["ML-CS + align + FGM"]} == {"a red fox"}
+    assert texts["ML-CS"] == [views[:2] for views in texts["ML-CS + align + FGM"]]
+    assert set(texts["Fine-tuning"]) == {("a rot fuchs", "a red fox")}
+
+
+def test_what_is_refused(tmp_path):
+    with pytest.raises(CslabError, match="condition 'ML-SC' is not known; did you mean 'ML-CS'"):
+        open_image_lab(make_profile({"name": "x", "image_text": {"conditions": ["ML-SC"]}}), outputs=tmp_path)
+    with pytest.raises(CslabError, match="unknown key"):
+        make_profile({"name": "x", "image_text": {"step": 3}})
+    section = {"source": "multi30k", "languages": ["en", "sw"]}
+    with pytest.raises(CslabError, match="no test set has en, sw"):
+        _ = open_image_lab(make_profile({"name": "x", "image_text": section}), outputs=tmp_path).tasks
+    section = {"source": "multi30k", "switched": ["fi"]}
+    with pytest.raises(CslabError, match="no lexicon for 'fi'"):
+        _ = open_image_lab(make_profile({"name": "x", "image_text": section}), outputs=tmp_path).lexicons
+
+
+def test_every_condition_names_a_robust_method_on_embeddings():
+    from cslab.training.robust import ROBUST
+
+    for condition in CAPTION_CONDITIONS.values():
+        assert ROBUST[condition.robust].kind in ("none", "embeddings")
