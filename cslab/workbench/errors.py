@@ -75,15 +75,22 @@ class ErrorExplorer(Explorer):
         self.filters, self.whatif = Filters(), WhatIf(experiment)
         self.query = w.Select(description="query", rows=7, layout=w.Layout(width="100%"),
                               style={"description_width": "3.5rem"})  # fmt: skip
+        # JupyterLab keeps the arrow keys of a list for itself; Enter on a button it leaves alone.
+        self.steps = [self._step(label, by) for label, by in (("previous query", -1), ("next query", 1))]
         self._fit()
         rows = [[self.query_lang, self.doc_lang, self.first, self.second], [self.order, self.k, self.documents]]
-        super().__init__([*rows, [self.bars.box], [self.filters.box], [self.query], [self.whatif.box]])
+        super().__init__([*rows, [self.bars.box], [self.filters.box], [self.query], self.steps, [self.whatif.box]])
 
     def _languages(self, side: int, query: str | None = None) -> list[tuple[str, str]]:
         """Languages of one side; of documents, those evaluated with a query language."""
         found = [split_pair(pair) for pair in self.experiment.pairs]
         codes = dict.fromkeys(codes[side] for codes in found if query in (None, codes[0]))
         return [(language_name(code), code) for code in codes]
+
+    def _step(self, label: str, by: int) -> w.Button:
+        button = w.Button(description=label, tooltip=f"Shows the {label} of the list", layout=w.Layout(width="10rem"))
+        button.on_click(lambda _: self.step(by))
+        return button
 
     # --- state -----------------------------------------------------------------------------------------------
 
@@ -127,6 +134,12 @@ class ErrorExplorer(Explorer):
         finally:
             self._reacting = False
         self.refresh()
+
+    def step(self, by: int) -> None:
+        """Goes to another query of the list, so many further down; stays at its ends."""
+        listed = [qid for _, qid in self.query.options]
+        if listed:
+            self.query.value = listed[min(max(listed.index(self.query.value) + by, 0), len(listed) - 1)]
 
     def _open(self, pair: str, cause: str) -> None:
         """What a bar does: the queries that the second system missed for a cause."""

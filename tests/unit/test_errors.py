@@ -162,6 +162,10 @@ def test_every_control_acts():
     assert explorer.query.value == "q2"
     assert changes(explorer, explorer.query, "q4")
     assert "the first stage missed the answer" in explorer.view.value
+    explorer.steps[0].click()
+    assert explorer.query.value == "q3"
+    explorer.step(9)
+    assert explorer.query.value == explorer.query.options[-1][1]
     assert changes(explorer, explorer.documents, 1)
     assert changes(explorer, explorer.k, 3)
     assert changes(explorer, explorer.second, "A")
