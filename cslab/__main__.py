@@ -8,6 +8,8 @@ A mistake in data or settings ends with one line on stderr and exit status 2. Wh
 stopped when the same command is given again.
 """
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -243,8 +245,10 @@ def _options(version: Annotated[bool, typer.Option("--version", callback=_versio
 
 def main() -> None:
     """Runs the command line; turns mistakes of the user into one line and exit status 2."""
+    others = os.environ.get("RANK", "0") != "0"  # of several processes the first one speaks
     try:
-        app()
+        with contextlib.redirect_stdout(None if others else sys.stdout):
+            app()
     except CslabError as error:
         sys.exit(_refuse(error))
     except KeyboardInterrupt:

@@ -73,7 +73,7 @@ def load_encoder(name_or_path: str | Path, seed: int = 0, device: str | torch.de
     Args:
         name_or_path: hub id, local folder, "minilm" or "atlas".
         seed: of a new classification head (and pooler).
-        device: default CUDA where there is one, else the CPU.
+        device: default CUDA where there is one (that of the process, of several), else the CPU.
 
     Raises:
         CslabError: if there is no such encoder, it has no safetensors, or it has more labels than one.
@@ -81,7 +81,9 @@ def load_encoder(name_or_path: str | Path, seed: int = 0, device: str | torch.de
     import transformers
 
     path, name = hub_path(str(name_or_path)), str(name_or_path)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    # Of the processes that torchrun started on a machine each has a GPU of its own.
+    own = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    device = torch.device(device or (own if torch.cuda.is_available() else "cpu"))
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(int.from_bytes(blake2b(f"head\t{seed}".encode(), digest_size=7).digest(), "big"))
@@ -222,18 +224,24 @@ def _cpu_flags() -> set[str]:
 
 @contextlib.contextmanager
 def computing_in(model: nn.Module, precision: str) -> Iterator[None]:
-    """Autocast to bf16 around a forward pass, with the last layer in fp32.
-
-    A logit rounded to bf16 has 8 bits: good candidates would tie by the dozen. The head costs nothing in fp32.
-    """
+    """Autocast to bf16 around a forward pass, with the last layer in fp32 (see `head_in_float32`)."""
     if precision == "fp32":
         yield
         return
+    with head_in_float32(model), torch.autocast(next(model.parameters()).device.type, torch.bfloat16):
+        yield
+
+
+@contextlib.contextmanager
+def head_in_float32(model: nn.Module) -> Iterator[None]:
+    """Computes the last layer in fp32 whatever autocast says; within another such block it does nothing.
+
+    A logit rounded to bf16 has 8 bits: good candidates would tie by the dozen. The head costs nothing in fp32.
+    """
     heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 1]
-    handles = [head.register_forward_hook(_in_float32) for head in heads]
+    handles = [h.register_forward_hook(_in_float32) for h in heads if _in_float32 not in h._forward_hooks.values()]
     try:
-        with torch.autocast(next(model.parameters()).device.type, torch.bfloat16):
-            yield
+        yield
     finally:
         for handle in handles:
             handle.remove()

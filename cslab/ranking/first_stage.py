@@ -103,13 +103,32 @@ class Index:
         if not ids:
             return {}
         scores = self.bm25.get_scores_from_ids(ids)
-        found = np.flatnonzero(scores > 0)
+        bound = self._bound(scores, ids, depth)
+        found = np.flatnonzero(scores >= bound if bound > 0 else scores > 0)
         if len(found) > depth:
             # All documents that tie with the last place stay in until their ids have been compared.
-            worst = np.partition(scores[found], len(found) - depth)[len(found) - depth]
+            worst = _last_place(scores[found], depth)
             found = found[scores[found] >= worst]
         ranked = sorted(((float(scores[i]), self.dids[i]) for i in found), reverse=True)
         return {did: score for score, did in ranked[:depth]}
+
+    def _bound(self, scores: np.ndarray, ids: list[int], depth: int) -> float:
+        """A score that the last place is sure to reach, so that few of many documents have to be looked at; or 0.
+
+        It is the last place among the documents of one word, the rarest that has as many as are asked for.
+        """
+        starts = self.bm25.scores["indptr"]
+        rows = [(size, i) for i in set(ids) if (size := int(starts[i + 1] - starts[i])) >= depth]
+        if not rows:
+            return 0.0
+        size, rarest = min(rows)
+        held = self.bm25.scores["indices"][starts[rarest] : starts[rarest] + size]
+        return _last_place(scores[held], depth)
+
+
+def _last_place(scores: np.ndarray, depth: int) -> float:
+    """The score of place `depth`."""
+    return np.partition(scores, len(scores) - depth)[len(scores) - depth]
 
 
 def build_index(documents: Mapping[str, str], code: str, k1: float = K1, b: float = B) -> Index:

@@ -15,7 +15,6 @@ are permuted, sorted (by their longest pair) and shared among processes as whole
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -26,6 +25,7 @@ import torch
 from cslab.ranking.pair_tokens import pair_tokens
 from cslab.store import CslabError
 from cslab.training.pairs import Pairs, generator
+from cslab.training.workers import ahead
 
 # (epoch, indices of pairs) → their (query, document) texts; a pure function, so that order and workers do not matter.
 PairTexts = Callable[[int, Sequence[int]], list[tuple[str, str]]]
@@ -33,7 +33,18 @@ PairTexts = Callable[[int, Sequence[int]], list[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's share of pairs: their indices, padded tensors and labels, and how many tokens are no padding."""
+    """One step's share of pairs, or a part of it.
+
+    Attributes:
+        step: counted from 0.
+        epoch: of the texts.
+        rows: indices of the pairs.
+        inputs: padded tensors.
+        labels: (pairs,).
+        tokens: how many are no padding.
+        squares: sum of the squared lengths, which attention takes time for.
+        part: (number, of how many) among the parts whose gradients are added up.
+    """
 
     step: int
     epoch: int
@@ -41,11 +52,22 @@ class Batch:
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
     tokens: int
+    squares: int = 0
+    part: tuple[int, int] = (0, 1)
+
+    @property
+    def last(self) -> bool:
+        """Whether the step's update follows."""
+        return self.part[0] + 1 == self.part[1]
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device."""
-        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        return replace(self, inputs=inputs, labels=self.labels.to(device, non_blocking=True))
+        """The batch on a device; from pinned memory, so that copying does not hold up what is launched next."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+        inputs = {name: moved(tensor) for name, tensor in self.inputs.items()}
+        return replace(self, inputs=inputs, labels=moved(self.labels))
 
 
 @dataclass(frozen=True)
@@ -106,6 +128,21 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
     return generator("epoch", seed, epoch).permutation(count)
 
 
+@dataclass(frozen=True)
+class _Windows:
+    """Makes windows: (epoch, number) → indices of pairs, their tokens, and places batch by batch; a pure function."""
+
+    plan: Plan
+    texts: PairTexts
+    tokenizer: Any
+    max_length: int
+
+    def __call__(self, epoch: int, number: int) -> tuple[np.ndarray, Any, list[np.ndarray]]:
+        rows = self.plan.rows(epoch, number)
+        tokens = pair_tokens(self.tokenizer, self.texts(epoch, rows.tolist()), self.max_length)
+        return rows, tokens, self.plan.cut(epoch, number, tokens.lengths)
+
+
 def batches(
     plan: Plan,
     pairs: Pairs,
@@ -115,8 +152,10 @@ def batches(
     steps: range,
     shard: tuple[int, int] = (0, 1),
     multiple: int = 1,
+    parts: int = 1,
+    workers: int = 0,
 ) -> Iterator[Batch]:
-    """Yields the batches of some steps; the next window is switched and tokenised while this one is trained on.
+    """Yields the batches of some steps; coming windows are switched and tokenised while this one is trained on.
 
     Args:
         plan: the order.
@@ -127,25 +166,18 @@ def batches(
         steps: consecutive steps.
         shard: (number, of how many): this process's share of every batch.
         multiple: pad lengths to a multiple of this.
+        parts: cut a step's share into this many batches of like length, one after the other.
+        workers: processes that make windows; 0 for a thread.
     """
-
-    def window(epoch: int, number: int) -> tuple[np.ndarray, Any, list[np.ndarray]]:
-        rows = plan.rows(epoch, number)
-        tokens = pair_tokens(tokenizer, texts(epoch, rows.tolist()), max_length)
-        return rows, tokens, plan.cut(epoch, number, tokens.lengths)
-
     needed = list(dict.fromkeys(plan.place(step)[:2] for step in steps))
-    with ThreadPoolExecutor(1, "windows") as pool:
-        coming = pool.submit(window, *needed[0]) if needed else None
+    with ahead(_Windows(plan, texts, tokenizer, max_length), needed, workers) as windows:
         current = None
         for step in steps:
-            place = plan.place(step)
-            if place[:2] != current:
-                rows, tokens, cut = coming.result()
-                current = place[:2]
-                needed.pop(0)
-                coming = pool.submit(window, *needed[0]) if needed else None
-            chosen = plan.share(cut[place[2]], *shard)
-            labels = torch.from_numpy(pairs.labels[rows[chosen]].astype(np.float32))
-            inputs, size = tokens.batch(chosen, multiple), int(tokens.lengths[chosen].sum())
-            yield Batch(step, place[0], rows[chosen], inputs, labels, size)
+            epoch, number, place = plan.place(step)
+            if (epoch, number) != current:
+                current, (rows, tokens, cut) = (epoch, number), next(windows)
+            for part, chosen in enumerate(np.split(plan.share(cut[place], *shard), parts)):
+                labels = torch.from_numpy(pairs.labels[rows[chosen]].astype(np.float32))
+                inputs, size = tokens.batch(chosen, multiple), int(tokens.lengths[chosen].sum())
+                squares = int((tokens.lengths[chosen].astype(np.int64) ** 2).sum())
+                yield Batch(step, epoch, rows[chosen], inputs, labels, size, squares, (part, parts))

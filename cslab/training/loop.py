@@ -3,14 +3,21 @@
 Reads an encoder, pairs and the texts they show; writes `model/` (for CrossEncoder and transformers alike), `log.jsonl`
 (one JSON object per `log_every` steps) and, while it runs, `checkpoint.pt`. A killed training goes on from there when
 `train` is called again with the same arguments, and ends with the same weights as one that was never interrupted: the
-batches and the dropout of a step follow from the seed and the step number, so nothing else has to be remembered.
+batches and the dropout of a step follow from the seed and the step number, so nothing else has to be remembered. With
+dev pairs to evaluate on, `model/` holds the weights that did best there, and `last/` those of the last step.
 
     texts = pair_texts(CONDITIONS["ML-CS"], pairs, collection, lexicons, seed=1)
     train(load_encoder("minilm", seed=1), pairs, texts, TrainSettings(steps=1000, seed=1), "outputs/ml-cs")
+
+Several processes (`torchrun --nproc-per-node 8 …`, `accelerate launch …`, on several machines by the launcher's own
+means and a folder that all see) share every batch: the same pairs in the same order as in one process, the gradient
+averaged, so the weights agree to rounding. Dropout is drawn by each process for itself: only a model without dropout
+ends with the weights of one process. The first process writes.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -19,8 +26,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from cslab.processes import processes
 from cslab.ranking.cross_encoder import (
-    PRECISIONS,
     Encoder,
     Progress,
     checked_length,
@@ -30,90 +37,12 @@ from cslab.ranking.cross_encoder import (
 )
 from cslab.store import CslabError, fingerprint, nearest
 from cslab.training.batches import Batch, PairTexts, Plan, batches
-from cslab.training.losses import LOSSES, Loss, loss_named
+from cslab.training.flops import Meter
+from cslab.training.losses import loss_named
 from cslab.training.pairs import Pairs
 from cslab.training.record import Record
-
-# --- settings ------------------------------------------------------------------------------------------------
-
-# Where the learning rate would reach zero, in multiples of `steps`. The paper sized the decay for 20 M pairs in batches
-# of 64, which is 312,500 steps, and stopped after 200,000, at 37 % of the peak.
-SCHEDULES = {"linear": 1.0, "paper": 312_500 / 200_000}
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How to train; the defaults are the paper's where a small run can follow it.
-
-    Attributes:
-        steps: updates.
-        batch: pairs in an update.
-        lr: peak learning rate.
-        warmup: updates until the peak; below 1 a share of `steps` (the paper: 5,000 of 200,000).
-        schedule: "linear" decay to zero, or the "paper"'s, which stops early.
-        weight_decay: of AdamW; biases and LayerNorm have none.
-        clip: largest norm of the gradient.
-        max_length: tokens of a pair.
-        loss: a row of `cslab.training.losses.LOSSES`.
-        precision: "auto", "fp32" or "bf16".
-        train_embeddings: False freezes the table of token embeddings (and saves its gradient, norm and update).
-        seed: of order, dropout and nothing else; the head's is `load_encoder`'s, the switching's is `pair_texts`'.
-        window: batches that are sorted by length together.
-        log_every: steps between lines of the log.
-        save_every: steps between checkpoints; 0 for none.
-    """
-
-    steps: int = 1000
-    batch: int = 32
-    lr: float = 2e-5
-    warmup: float = 0.1
-    schedule: str = "linear"
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    max_length: int = 128
-    loss: str = "bce"
-    precision: str = "auto"
-    train_embeddings: bool = True
-    seed: int = 0
-    window: int = 32
-    log_every: int = 20
-    save_every: int = 200
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("schedule", SCHEDULES), ("loss", LOSSES), ("precision", PRECISIONS)):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise CslabError(f"training: {name} '{value}' is not known; {nearest(str(value), list(allowed))}")
-        for name in ("steps", "batch", "lr", "clip", "max_length", "window", "log_every"):
-            if not getattr(self, name) > 0:
-                raise CslabError(f"training: {name} is {getattr(self, name)}; it must be above 0")
-        for name in ("warmup", "weight_decay", "save_every"):
-            if not getattr(self, name) >= 0:
-                raise CslabError(f"training: {name} is {getattr(self, name)}; it must not be negative")
-        for field in fields(self):
-            if field.type is int and not isinstance(getattr(self, field.name), int):
-                raise CslabError(f"training: {field.name} is {getattr(self, field.name)}; it must be a whole number")
-
-    @property
-    def warmup_steps(self) -> int:
-        """Updates until the learning rate is at its peak."""
-        return round(self.warmup * self.steps) if self.warmup < 1 else round(self.warmup)
-
-
-def learning_rate(step: int, settings: TrainSettings) -> float:
-    """The learning rate of an update, counted from 0: linear warm-up, then linear decay.
-
-    >>> s = TrainSettings(steps=10, warmup=2, lr=1.0)
-    >>> [round(learning_rate(step, s), 3) for step in (0, 1, 2, 6, 9)]
-    [0.5, 1.0, 1.0, 0.5, 0.125]
-    >>> round(learning_rate(199_999, TrainSettings(steps=200_000, warmup=5000, lr=1.0, schedule="paper")), 3)
-    0.366
-    """
-    warm = settings.warmup_steps
-    if step < warm:
-        return settings.lr * (step + 1) / warm
-    end = SCHEDULES[settings.schedule] * settings.steps
-    return settings.lr * (end - step) / max(1.0, end - warm)
+from cslab.training.settings import HARMLESS, TrainSettings, learning_rate
+from cslab.training.watch import Evaluate, Watch
 
 
 class Adversary(Protocol):
@@ -167,6 +96,8 @@ def train(
     adversary: Adversary | None = None,
     progress: Progress | None = print,
     card: Mapping[str, Any] | None = None,
+    evaluate: Evaluate | None = None,
+    trackers: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Trains an encoder, in place, and saves it in `folder/model`.
 
@@ -176,9 +107,11 @@ def train(
         texts: what each pair reads in an epoch; a pure function.
         settings: how to train.
         folder: for model, log and checkpoint; a checkpoint in it is gone on from.
-        adversary: called in place of the plain step; None for none.
+        adversary: called in place of the plain step; None for none. One with a true `grouped` gets whole groups.
         progress: called with a line of text at each line of the log.
         card: facts for the model card.
+        evaluate: encoder → figure of each language pair, every `settings.evaluate_every` steps; higher is better.
+        trackers: names of Accelerate's trackers ("tensorboard", "wandb", …) that get what the log gets, or trackers.
 
     Returns:
         Small numbers: steps, last loss, pairs per second, padding share, precision and why, device.
@@ -187,47 +120,132 @@ def train(
         CslabError: for settings or labels that do not fit, a checkpoint of something else, or a loss that is not
             finite; the last checkpoint is kept then.
     """
-    from accelerate import Accelerator
-
-    length = checked_length(encoder, settings.max_length)
-    accelerator = Accelerator(cpu=encoder.device.type == "cpu")
-    if accelerator.num_processes > 1:
-        raise CslabError(
-            f"training: {accelerator.num_processes} processes were launched, the loop runs in one; start one"
-        )
+    length, folder = checked_length(encoder, settings.max_length), Path(folder)
     loss = loss_named(settings.loss, pairs.labels, pairs.group)
-    plan = Plan(len(pairs), settings.batch, settings.window, settings.seed, pairs.group if loss.grouped else 1)
-    step = _Step.prepare(encoder, settings, loss, plan.group, accelerator, adversary)
-    key = fingerprint([settings, pairs.key(), encoder.name, len(encoder.tokenizer)])
-    record = Record.open(Path(folder), key, encoder.model, step.optimizer)
+    grouped = loss.grouped or getattr(adversary, "grouped", False)
+    plan = Plan(len(pairs), settings.batch, settings.window, settings.seed, pairs.group if grouped else 1)
+    watch = Watch(folder, evaluate, settings.evaluate_every, settings.patience)
+    accelerator = launched(encoder, folder, trackers)
+    shard = (accelerator.process_index, accelerator.num_processes)
+    check_shares(plan, shard[1], settings.accumulate)
+    step = _Step.prepare(encoder, settings, partial(loss, group=plan.group), accelerator, adversary)
+    meter = Meter.of(encoder.model, accelerator.device, step.precision, shard[1])
+    key = _key(settings, pairs, encoder)
+    record = Record.open(folder, key, encoder.model, step.optimizer, watch, meter, accelerator)
+    accelerator.init_trackers("cslab", asdict(settings))
+    progress = progress if accelerator.is_main_process else None
     if progress:
         start = f"from step {record.step} of {settings.steps}"
-        progress(f"training {encoder.name} on {accelerator.device}, {step.precision} ({step.because}), {start}")
+        where = str(accelerator.device) if shard[1] == 1 else f"{shard[1]} × {accelerator.device.type}"
+        progress(f"training {encoder.name} on {where}, {step.precision} ({step.because}), {start}")
     multiple = 8 if accelerator.device.type == "cuda" else 1
     steps = range(record.step, settings.steps)
-    for batch in batches(plan, pairs, texts, encoder.tokenizer, length, steps, multiple=multiple):
+    coming = batches(
+        plan, pairs, texts, encoder.tokenizer, length, steps, shard, multiple, settings.accumulate, settings.workers
+    )
+    for batch in coming:
         record.count(batch, step(batch.to(accelerator.device)))
-        if record.step == settings.steps or record.step % settings.log_every == 0:
+        if not batch.last:
+            continue
+        evaluating = watch.due(record.step, settings.steps)
+        if evaluating or record.step == settings.steps or record.step % settings.log_every == 0:
             record.log(learning_rate(batch.step, settings), settings.steps, progress)
+        if evaluating:
+            watch.look(encoder, record.step, accelerator, progress)
+            record.pause()
+        if watch.over:
+            break
         if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
             record.save(encoder.model, step.optimizer)
     encoder.model.eval()
     encoder.tokenizer.model_max_length = length
     made = record.summary() | {"precision": step.precision, "because": step.because, "device": str(accelerator.device)}
-    save_encoder(encoder, Path(folder) / "model", {**(card or {}), "training": asdict(settings), "figures": made})
-    record.checkpoint.unlink(missing_ok=True)
+    made |= {} if shard[1] == 1 else {"processes": shard[1]}
+    _finish(encoder, record, {**(card or {}), "training": asdict(settings), "figures": made})
     return made
+
+
+def launched(encoder: Encoder, folder: Path, trackers: Sequence[Any]) -> Any:
+    """The accelerator of this process, one of those that `torchrun` or `accelerate launch` started, or the only one.
+
+    Raises:
+        CslabError: for a way of sharing a model that the loop has no part in, or a tracker that is not there.
+    """
+    from accelerate import Accelerator
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+
+    for name in (tracker for tracker in trackers if isinstance(tracker, str)):
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise CslabError(f"training: tracker '{name}' is not known; {nearest(name, list(LOGGER_TYPE_TO_CLASS))}")
+        if name not in get_available_trackers():
+            raise CslabError(f"training: tracker '{name}' is not installed; pip install {name}")
+    # Buffers (positions) never change; sending them round would break two forward passes before a backward pass.
+    sharing = DistributedDataParallelKwargs(broadcast_buffers=False)
+    _, count = processes()
+    accelerator = Accelerator(
+        cpu=encoder.device.type == "cpu", log_with=list(trackers) or None, project_dir=folder, kwargs_handlers=[sharing]
+    )
+    kinds = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+    if accelerator.distributed_type not in kinds:
+        raise CslabError(
+            f"training: {accelerator.distributed_type.value} is not offered; launch plain data parallelism"
+        )
+    if accelerator.num_processes != count:
+        raise CslabError(
+            "training: this process works alone while others wait; train in a stage that all of them share"
+        )
+    return accelerator
+
+
+def check_shares(plan: Plan, processes: int, parts: int) -> None:
+    """Makes sure that every batch parts evenly; else the mean of the shares would not be the mean of the batch.
+
+    Raises:
+        CslabError: if it does not.
+    """
+    groups, shares = plan.batch // plan.group, processes * parts
+    if groups % shares:
+        what = "pairs" if plan.group == 1 else f"pairs (groups of {plan.group})"
+        unit = plan.group * shares
+        raise CslabError(
+            f"training: a batch of {plan.batch} {what} does not part evenly among {processes} processes × {parts} "
+            f"accumulated parts; use a multiple of {unit}, e.g. {max(1, round(plan.batch / unit)) * unit}"
+        )
+
+
+def _key(settings: TrainSettings, pairs: Pairs, encoder: Encoder) -> str:
+    """What a checkpoint belongs to."""
+    decisive = {name: value for name, value in asdict(settings).items() if name not in HARMLESS}
+    return fingerprint([decisive, pairs.key(), encoder.name, len(encoder.tokenizer)])
+
+
+def _finish(encoder: Encoder, record: Record, card: Mapping[str, Any]) -> None:
+    """Saves the model (the best one, where dev pairs tell; the last beside it) and clears away what is done with."""
+    accelerator, watch = record.accelerator, record.watch
+    if watch.every:
+        if accelerator.is_main_process:
+            save_encoder(encoder, record.folder / "last", card)
+        accelerator.wait_for_everyone()
+        watch.recall(encoder)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        save_encoder(encoder, record.folder / "model", card)
+        watch.weights.unlink(missing_ok=True)
+        record.checkpoint.unlink(missing_ok=True)
+        for tracker in accelerator.trackers:
+            tracker.finish()
+    accelerator.wait_for_everyone()
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One update: forward, backward, clip, AdamW."""
+    """One update: forward, backward, clip, AdamW; of a part of a step, its gradient alone."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     settings: TrainSettings
-    loss: Loss
-    group: int
+    loss: Callable[[Tensor, Tensor], Tensor]
     accelerator: Any
     adversary: Adversary | None
     precision: str
@@ -238,8 +256,7 @@ class _Step:
         cls,
         encoder: Encoder,
         settings: TrainSettings,
-        loss: Loss,
-        group: int,
+        loss: Callable[[Tensor, Tensor], Tensor],
         accelerator: Any,
         adversary: Adversary | None,
     ) -> "_Step":
@@ -249,24 +266,34 @@ class _Step:
             parameter_groups(encoder.model, settings.weight_decay), lr=settings.lr, fused=True
         )
         model, optimizer = accelerator.prepare(encoder.model.train(), optimizer)
-        return cls(model, optimizer, settings, loss, group, accelerator, adversary, precision, because)
+        model = torch.compile(model) if settings.compile else model
+        return cls(model, optimizer, settings, loss, accelerator, adversary, precision, because)
 
     def __call__(self, batch: Batch) -> Tensor:
+        number, count = batch.part
+        # Dropout (and an adversary's noise) follows from the step, so a resumed training draws the same. Each share of
+        # a batch has its own; the first one has that of a batch in one piece.
+        share = number * self.accelerator.num_processes + self.accelerator.process_index
+        torch.manual_seed(_number("dropout", self.settings.seed, batch.step, *([share] if share else [])))
+        objective = Objective(self.model, batch.labels, self.loss, self.precision)
+        with contextlib.nullcontext() if batch.last else self.accelerator.no_sync(self.model):
+            if self.adversary is None:
+                value = objective(batch.inputs)
+                self.accelerator.backward(value / count)
+            else:
+                value = self.adversary(
+                    self.model, batch, objective, lambda loss: self.accelerator.backward(loss / count)
+                )
+        return self._update(batch.step, value.detach()) if batch.last else value.detach()
+
+    def _update(self, step: int, value: Tensor) -> Tensor:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(batch.step, self.settings)
-        # Dropout (and an adversary's noise) follows from the step, so a resumed training draws the same.
-        torch.manual_seed(_number("dropout", self.settings.seed, batch.step))
-        objective = Objective(self.model, batch.labels, partial(self.loss, group=self.group), self.precision)
-        if self.adversary is None:
-            value = objective(batch.inputs)
-            self.accelerator.backward(value)
-        else:
-            value = self.adversary(self.model, batch, objective, self.accelerator.backward)
+            group["lr"] = learning_rate(step, self.settings)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         # A gradient that is not finite would reach a checkpoint before any loss shows it.
-        return value.detach() + 0.0 * norm
+        return value + 0.0 * norm
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

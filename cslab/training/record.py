@@ -1,10 +1,11 @@
 """What a training writes down: its log and its checkpoint.
 
 `log.jsonl` has one JSON object per line: step, loss (mean since the line before), lr, pairs_per_s, padding (share of
-tokens that are padding), seconds (of training so far). `checkpoint.pt` holds weights, optimiser and position; it is
-replaced as a whole, read without running any code in it, and belongs to one training (its key).
+tokens that are padding), tflops (see `flops.py`), mfu (where the device's peak is known), seconds (of training so far).
+`checkpoint.pt` holds weights, optimiser and position; it is replaced as a whole, read without running any code in it,
+and belongs to one training (its key). Of several processes all count, and the first one writes.
 
-    record = Record.open(folder, key, model, optimizer)      # at step 0, or where a checkpoint says
+    record = Record.open(folder, key, model, optimizer, watch, meter, accelerator)   # at step 0, or at the checkpoint's
     record.count(batch, loss); record.log(lr, steps, print); record.save(model, optimizer)
 """
 
@@ -12,7 +13,7 @@ import json
 import math
 import pickle
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from cslab.ranking.cross_encoder import Progress
 from cslab.store import CslabError, atomic_open, atomic_path
 from cslab.training.batches import Batch
+from cslab.training.flops import Meter
+from cslab.training.watch import Watch
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Tally:
     pairs: int = 0
     tokens: int = 0
     cells: int = 0  # tokens and padding
+    squares: int = 0  # of the lengths of pairs, summed
     seconds: float = 0.0
     loss: float | Tensor = 0.0  # summed over steps; a tensor on the device until somebody asks
 
@@ -42,20 +46,30 @@ class Tally:
 
     def add(self, other: "Tally") -> "Tally":
         """The tally of both."""
-        sums = {name: value + getattr(other, name) for name, value in self.plain().items()}
-        return Tally(**sums | {"loss": float(sums["loss"])})
+        mine, theirs = self.plain(), other.plain()
+        return Tally(**{name: value + theirs[name] for name, value in mine.items()})
+
+    def pooled(self, accelerator: Any) -> "Tally":
+        """The tally of all processes, for each of them: counts are summed, losses averaged. Waits for the device."""
+        if accelerator.num_processes == 1:
+            return Tally(**self.plain())
+        counts = [self.pairs, self.tokens, self.cells, self.squares, float(self.loss)]
+        told = accelerator.reduce(torch.tensor(counts, dtype=torch.float64, device=accelerator.device), "sum").tolist()
+        pairs, tokens, cells, squares = map(int, told[:4])
+        return Tally(self.steps, pairs, tokens, cells, squares, self.seconds, told[4] / accelerator.num_processes)
 
     def plain(self) -> dict[str, Any]:
         """Its numbers, off the device."""
-        values = {name: getattr(self, name) for name in ("steps", "pairs", "tokens", "cells", "seconds", "loss")}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"loss": float(self.loss)}
 
-    def figures(self) -> dict[str, float]:
-        """Loss, throughput and padding as they are reported."""
+    def figures(self, meter: Meter) -> dict[str, float]:
+        """Loss, throughput, padding and arithmetic as they are reported."""
         return {
             "loss": round(self.mean, 6),
             "pairs_per_s": round(self.pairs / max(self.seconds, 1e-9), 1),
             "padding": round(1 - self.tokens / max(1, self.cells), 4),
+            **meter.figures(self.tokens, self.squares, self.seconds),
         }
 
 
@@ -65,9 +79,14 @@ class Record:
 
     folder: Path
     key: str
+    watch: Watch
+    meter: Meter
+    accelerator: Any
     step: int = 0
-    recent: Tally = field(default_factory=Tally)
+    own: Tally = field(default_factory=Tally)  # of this process, since it last met the others
+    recent: Tally = field(default_factory=Tally)  # of all, since the last line of the log
     before: Tally = field(default_factory=Tally)
+    last: float = math.nan  # loss in the last line of the log
     clock: float = field(default_factory=time.monotonic)
 
     @property
@@ -76,49 +95,64 @@ class Record:
         return self.folder / "checkpoint.pt"
 
     @classmethod
-    def open(cls, folder: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> "Record":
+    def open(
+        cls,
+        folder: Path,
+        key: str,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        watch: Watch,
+        meter: Meter,
+        accelerator: Any,
+    ) -> "Record":
         """Goes on from the folder's checkpoint, if there is one, else starts; drops log lines after that point.
 
         Raises:
-            CslabError: for a checkpoint of another training, or a damaged one.
+            CslabError: for a checkpoint of another training, a damaged one, or one that not all processes see.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        record = cls(folder, key)
+        record = cls(folder, key, watch, meter, accelerator)
         if record.checkpoint.is_file():
             held = _read(record.checkpoint, key)
             model.load_state_dict(held["model"])
             optimizer.load_state_dict(held["optimizer"])
+            watch.restore(held["watch"])
             record.step, record.recent, record.before = held["step"], Tally(**held["recent"]), Tally(**held["before"])
-        log = folder / "log.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() and record.step else []
-        with atomic_open(log) as handle:
-            handle.writelines(f"{line}\n" for line in lines if json.loads(line)["step"] <= record.step)
+        steps = accelerator.gather(torch.tensor([record.step], device=accelerator.device)).tolist()
+        if len(set(steps)) > 1:
+            raise CslabError(
+                f"{record.checkpoint}: processes begin at steps {sorted(set(steps))}; use a folder that all of them see"
+            )
+        if accelerator.is_main_process:
+            _shorten(folder / "log.jsonl", record.step, keep=True)
+            _shorten(watch.log, record.step, keep=bool(watch.every))
         record.clock = time.monotonic()
         return record
 
     def count(self, batch: Batch, loss: Tensor) -> None:
-        """Notes a finished step; does not wait for the device."""
-        mask = batch.inputs["attention_mask"]
-        self.step = batch.step + 1
-        self.recent.steps += 1
-        self.recent.pairs += len(batch.rows)
-        self.recent.tokens += batch.tokens
-        self.recent.cells += mask.numel()
-        self.recent.loss = self.recent.loss + loss.detach()
+        """Notes a batch that a step is done with; does not wait for the device."""
+        self.own.pairs += len(batch.rows)
+        self.own.tokens += batch.tokens
+        self.own.cells += batch.inputs["attention_mask"].numel()
+        self.own.squares += batch.squares
+        self.own.loss = self.own.loss + loss.detach() / batch.part[1]
+        if batch.last:
+            self.step = batch.step + 1
+            self.own.steps += 1
 
     def check(self) -> None:
-        """Waits for the device, takes the time, and makes sure that all losses since the last line were finite.
+        """Waits for the device and the other processes, takes the time, and makes sure that all losses were finite.
 
         Raises:
-            CslabError: if one was not.
+            CslabError: if one since the last check was not.
         """
-        finite = math.isfinite(self.recent.mean)
+        pooled = self.own.pooled(self.accelerator)
         now = time.monotonic()
-        self.recent.seconds += now - self.clock
-        self.clock = now
-        if finite:
+        pooled.seconds, self.clock, self.own = now - self.clock, now, Tally()
+        self.recent = self.recent.add(pooled)
+        if math.isfinite(pooled.mean):
             return
-        first = self.step - self.recent.steps + 1
+        first = self.step - pooled.steps + 1
         kept = f"{self.checkpoint} is kept" if self.checkpoint.is_file() else "there is no checkpoint yet"
         raise CslabError(
             f"loss or gradient is not finite in steps {first} to {self.step}; {kept}; lower lr or check the labels"
@@ -131,11 +165,13 @@ class Record:
             CslabError: if a loss was not finite.
         """
         self.check()
-        figures = self.recent.figures()
-        self.before, self.recent = self.before.add(self.recent), Tally()
+        figures = self.recent.figures(self.meter)
+        self.before, self.recent, self.last = self.before.add(self.recent), Tally(), figures["loss"]
         row = {"step": self.step, **figures, "lr": lr, "seconds": round(self.before.seconds, 2)}
-        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row) + "\n")
+        if self.accelerator.is_main_process:
+            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as handle:
+                handle.write(json.dumps(row) + "\n")
+        self.accelerator.log({name: value for name, value in row.items() if name != "step"}, step=self.step)
         if progress:
             left = (steps - self.step) * self.before.seconds / self.before.steps
             speed = f"{figures['pairs_per_s']:,.0f} pairs/s, {left:,.0f} s left"
@@ -148,23 +184,37 @@ class Record:
             CslabError: if a loss was not finite; the checkpoint before is kept.
         """
         self.check()
-        held = {"key": self.key, "step": self.step, "recent": self.recent.plain(), "before": self.before.plain()}
-        with atomic_path(self.checkpoint) as temporary:
-            torch.save(held | {"model": model.state_dict(), "optimizer": optimizer.state_dict()}, temporary)
+        if self.accelerator.is_main_process:
+            held = {"key": self.key, "step": self.step, "recent": self.recent.plain(), "before": self.before.plain()}
+            held |= {"watch": self.watch.state(), "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            with atomic_path(self.checkpoint) as temporary:
+                torch.save(held, temporary)
+        self.pause()
+
+    def pause(self) -> None:
+        """Takes the time anew: what was done since is no training."""
         self.clock = time.monotonic()
 
     def summary(self) -> dict[str, Any]:
         """The small numbers of the whole training."""
-        last = self.folder / "log.jsonl"
-        final = json.loads(last.read_text(encoding="utf-8").splitlines()[-1])["loss"]
-        figures = self.before.figures()
+        figures = self.before.figures(self.meter)
         return {
             "steps": self.step,
-            "loss": final,
+            "loss": self.last,
             "mean loss": figures.pop("loss"),
             **figures,
             "seconds": round(self.before.seconds, 1),
+            **self.watch.summary(),
         }
+
+
+def _shorten(log: Path, step: int, keep: bool) -> None:
+    """Drops the lines of a log that are beyond a step; without `keep`, the log."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() and step else []
+    log.unlink(missing_ok=True)
+    if keep:
+        with atomic_open(log) as handle:
+            handle.writelines(f"{line}\n" for line in lines if json.loads(line)["step"] <= step)
 
 
 def _read(path: Path, key: str) -> dict[str, Any]:

@@ -5,15 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from accelerate.tracking import GeneralTracker
 
 from cslab.collections.collection import Collection
 from cslab.lexicon.lexicon import Lexicon
 from cslab.ranking.cross_encoder import load_encoder, score_pairs
 from cslab.store import CslabError
 from cslab.training import record
+from cslab.training.auxiliary import Alignment
 from cslab.training.conditions import CONDITIONS, pair_texts
 from cslab.training.loop import TrainSettings, learning_rate, parameter_groups, train
-from cslab.training.losses import LOSSES
+from cslab.training.losses import LOSSES, alignment, bce
 from cslab.training.pairs import sample_pairs
 from tests.tiny import LETTERS, WORDS, tiny_encoder
 
@@ -38,6 +40,10 @@ def switched_texts():
     return pair_texts(CONDITIONS["ML-CS"], PAIRS, COLLECTION, {"ru": LEXICON}, seed=1)
 
 
+def read_log(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
 def changed(**values) -> TrainSettings:
     return TrainSettings(**{**SETTINGS.__dict__, **values})
 
@@ -48,9 +54,9 @@ def test_training_learns_a_toy_task(tmp_path):
     encoder = tiny_encoder(tmp_path / "tiny", hidden=64, dropout=0.0)
     settings = changed(steps=500, batch=32, lr=3e-3, log_every=50, save_every=0)
     summary = train(encoder, PAIRS, texts, settings, tmp_path / "run", progress=lines.append)
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    log = read_log(tmp_path / "run")
     assert [row["step"] for row in log] == list(range(50, 501, 50))
-    assert log[0].keys() == {"step", "loss", "pairs_per_s", "padding", "lr", "seconds"}
+    assert log[0].keys() == {"step", "loss", "pairs_per_s", "padding", "tflops", "lr", "seconds"}
     assert log[-1]["loss"] < 0.5 * log[0]["loss"]
     assert summary["steps"] == 500
     assert summary["loss"] == log[-1]["loss"]
@@ -89,10 +95,7 @@ def test_resumed_training_ends_with_the_same_weights(tmp_path, monkeypatch, one_
     assert calls == list(range(13))
     for name, tensor in straight.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
-    logs = [
-        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
-        for name in ("straight", "cut")
-    ]
+    logs = [read_log(tmp_path / name) for name in ("straight", "cut")]
     for name in ("step", "loss", "lr"):
         assert [row[name] for row in logs[0]] == pytest.approx([row[name] for row in logs[1]])
 
@@ -171,6 +174,85 @@ def test_an_adversary_takes_the_place_of_the_plain_step(tmp_path, one_thread):
         torch.testing.assert_close(tensor, attacked.model.state_dict()[name], msg=name)
 
 
+def test_accumulated_parts_make_the_same_update(tmp_path, one_thread):
+    weights = []
+    for parts in (1, 4):
+        encoder = tiny_encoder(tmp_path / "tiny", dropout=0.0)
+        settings = changed(steps=5, accumulate=parts, precision="fp32")
+        train(encoder, PAIRS, switched_texts(), settings, tmp_path / str(parts), progress=None)
+        weights.append(encoder.model.state_dict())
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=0, atol=1e-5, msg=name)
+    rows = [read_log(tmp_path / str(parts)) for parts in (1, 4)]
+    assert rows[0][0]["loss"] == pytest.approx(rows[1][0]["loss"], abs=1e-5)
+    assert rows[1][0]["padding"] <= rows[0][0]["padding"]
+
+
+def test_parts_that_are_not_alike_are_refused(tmp_path):
+    with pytest.raises(CslabError, match=r"does not part evenly among 1 processes × 3 .* multiple of 3, e.g. 9"):
+        train(tiny_encoder(tmp_path), PAIRS, switched_texts(), changed(accumulate=3), tmp_path / "run", progress=None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_alignment_reads_every_pair_twice(tmp_path):
+    encoder, rows = tiny_encoder(tmp_path / "tiny", dropout=0.0), range(len(PAIRS))
+    plain = pair_texts(CONDITIONS["Zero-shot"], PAIRS, COLLECTION, {}, seed=1)
+    readings = [score_pairs(encoder, texts(0, rows), precision="fp32") for texts in (switched_texts(), plain)]
+    groups = [torch.from_numpy(values).view(-1, 2) for values in (*readings, PAIRS.labels)]
+    expected = bce(groups[0], groups[2]) + 0.5 * alignment(*groups)
+    auxiliary = Alignment(plain, PAIRS, encoder.tokenizer, 32, weight=0.5)
+    settings = changed(steps=1, batch=len(PAIRS), precision="fp32")
+    summary = train(encoder, PAIRS, switched_texts(), settings, tmp_path / "run", auxiliary, progress=None)
+    assert summary["loss"] == pytest.approx(expected.item(), abs=1e-5)
+    with pytest.raises(CslabError, match="whole groups of 2"):
+        train(encoder, PAIRS, switched_texts(), changed(batch=7), tmp_path / "odd", auxiliary, progress=None)
+
+
+def test_trackers_get_what_the_log_gets(tmp_path):
+    class Kept(GeneralTracker):
+        name, requires_logging_directory, tracker = "kept", False, None
+
+        def __init__(self):
+            super().__init__()
+            self.rows, self.settings, self.over = [], {}, False
+
+        def store_init_configuration(self, values):
+            self.settings = values
+
+        def log(self, values, step=None, **_):
+            self.rows.append((step, values))
+
+        def finish(self):
+            self.over = True
+
+    kept = Kept()
+    train(tiny_encoder(tmp_path), PAIRS, switched_texts(), SETTINGS, tmp_path / "run", progress=None, trackers=[kept])
+    assert kept.settings["steps"] == 20
+    assert [step for step, _ in kept.rows] == [4, 8, 12, 16, 20]
+    assert kept.rows[0][1]["loss"] == read_log(tmp_path / "run")[0]["loss"]
+    assert kept.over
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("wandbb", "did you mean 'wandb'"), ("aim", "'aim' is not installed; pip install aim")]
+)
+def test_trackers_that_are_not_there_are_named(tmp_path, monkeypatch, name, message):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", list)
+    with pytest.raises(CslabError, match=message):
+        train(tiny_encoder(tmp_path), PAIRS, switched_texts(), SETTINGS, tmp_path / "run", trackers=[name])
+
+
+def test_the_model_is_compiled_if_asked_for(tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    train(tiny_encoder(tmp_path), PAIRS, switched_texts(), changed(steps=2), tmp_path / "no", progress=None)
+    assert not compiled
+    train(
+        tiny_encoder(tmp_path), PAIRS, switched_texts(), changed(steps=2, compile=True), tmp_path / "a", progress=None
+    )
+    assert len(compiled) == 1
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -179,6 +261,10 @@ def test_an_adversary_takes_the_place_of_the_plain_step(tmp_path, one_thread):
         ({"warmup": -1}, "warmup is -1"),
         ({"batch": 2.5}, r"batch is 2\.5; it must be a whole number"),
         ({"schedule": "liner"}, "did you mean 'linear'"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"accumulate": 0}, "accumulate is 0; it must be above 0"),
+        ({"workers": -1}, "workers is -1; it must not be negative"),
+        ({"patience": 2}, "patience is 2 but evaluate_every is 0"),
         ({"precision": "fp16"}, "precision 'fp16' is not known"),
         ({"loss": "bcee"}, "did you mean 'bce'"),
     ],

@@ -1,0 +1,57 @@
+"""Alignment as an auxiliary of training: each pair is read in two ways, and the model should rank alike by both.
+
+The texts that are trained on (switched or translated, say) are read beside another version of the same pairs (their
+original, say). To the loss of the first comes `weight` times the Jensen–Shannon divergence between the two softmax
+distributions over each group, and InfoNCE over the second (see `losses.alignment`; after 2604.05684). A step takes
+twice as long.
+
+    switched = pair_texts(CONDITIONS["ML-CS"], pairs, collection, lexicons, seed=1)
+    plain = pair_texts(CONDITIONS["Zero-shot"], pairs, collection, {}, seed=1)
+    train(encoder, pairs, switched, settings, folder, Alignment(plain, pairs, encoder.tokenizer, 128, weight=0.5))
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from cslab.ranking.pair_tokens import pair_tokens
+from cslab.training.batches import Batch, PairTexts
+from cslab.training.losses import alignment, check_positives
+from cslab.training.pairs import Pairs
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Takes the place of the plain step; asks for whole groups whatever the loss is.
+
+    Attributes:
+        texts: the other reading of the pairs.
+        pairs: what is trained on.
+        tokenizer: of the encoder.
+        max_length: tokens of a pair.
+        weight: of the auxiliary beside the loss.
+    """
+
+    texts: PairTexts
+    pairs: Pairs
+    tokenizer: Any
+    max_length: int
+    weight: float = 1.0
+    grouped: bool = True
+
+    def __post_init__(self) -> None:
+        check_positives(self.pairs.labels, self.pairs.group, "the alignment")
+
+    def __call__(self, model: nn.Module, batch: Batch, objective: Any, backward: Callable[[Tensor], None]) -> Tensor:
+        """One forward pass per reading, one backward pass."""
+        rows = batch.rows.tolist()
+        tokens = pair_tokens(self.tokenizer, self.texts(batch.epoch, rows), self.max_length)
+        device = batch.labels.device
+        other = {name: tensor.to(device) for name, tensor in tokens.batch(range(len(rows))).items()}
+        logits = objective.logits(batch.inputs)
+        groups = (part.view(-1, self.pairs.group) for part in (logits, objective.logits(other), batch.labels))
+        loss = objective.loss(logits) + self.weight * alignment(*groups)
+        backward(loss)
+        return loss

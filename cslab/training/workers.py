@@ -1,0 +1,72 @@
+"""Work done ahead, in order: a thread of this process, or several processes.
+
+What is made must be a pure function, so that neither the number of workers nor their speed changes a result.
+
+    with ahead(make, [(0, 0), (0, 1), (1, 0)], workers=2) as made:
+        for result in made: ...
+"""
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+_MAKE: list[Callable[..., Any]] = []  # in a worker process: what it makes
+
+
+@contextlib.contextmanager
+def ahead(make: Callable[..., Any], arguments: Sequence[tuple], workers: int = 0) -> Iterator[Iterator[Any]]:
+    """Gives the results of `make(*arguments[i])` in order, some of them made while earlier ones are used.
+
+    Args:
+        make: a pure function.
+        arguments: of each call.
+        workers: processes; 0 for one thread. One result per worker is kept ready.
+    """
+    pool, call = _processes(make, workers) if workers else (ThreadPoolExecutor(1, "ahead"), make)
+    try:
+        yield _in_order(pool, call, arguments, max(1, workers))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_order(pool: Executor, call: Callable[..., Any], arguments: Sequence[tuple], ready: int) -> Iterator[Any]:
+    coming: deque[Future] = deque()
+    left = iter(arguments)
+    for given in left:
+        coming.append(pool.submit(call, *given))
+        if len(coming) == ready:
+            break
+    while coming:
+        result = coming.popleft().result()
+        coming.extend(pool.submit(call, *given) for given in (next(left, None),) if given is not None)
+        yield result
+
+
+def _processes(make: Callable[..., Any], workers: int) -> tuple[Executor, Callable[..., Any]]:
+    # Forked workers share the texts and lexicons in memory; elsewhere they are sent to each once.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    return ProcessPoolExecutor(workers, context, _begin, (make, os.getpid())), _make
+
+
+def _begin(make: Callable[..., Any], parent: int) -> None:
+    """First thing in a worker: it tokenises in one thread, and ends when its parent was killed."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _MAKE[:] = [make]
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _make(*given: Any) -> Any:
+    return _MAKE[0](*given)
