@@ -112,7 +112,7 @@ def _uneven(folder: Path) -> tuple:
     return encoder, made_pairs(), texts, TrainSettings(**{**SETTINGS, "batch": 9}, loss="lce")
 
 
-def start(folder: Path, count: int = 2, seconds: int = 240) -> list[dict]:
+def start(folder: Path, count: int = 2, seconds: int = 900) -> list[dict]:
     """Starts the processes as torchrun would, and gives what each of them told."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -127,6 +127,9 @@ def train_dual(
     """
     if adversary is not None and contrast.chunk:
         raise CslabError("dual training: an adversary needs the whole batch at once; set chunk to 0")
+    for name in ("accumulate", "compile", "workers", "evaluate_every"):
+        if getattr(settings, name) != getattr(TrainSettings, name):
+            raise CslabError(f"dual training: {name} is for cross-encoders; leave it at {getattr(TrainSettings, name)}")
     plan = Plan(examples.count, settings.batch, settings.window, settings.seed)
     precision, because = choose_precision(settings.precision, encoder.device)
     encoder.model.freeze(image=not contrast.train_image, scale=not contrast.train_scale)

@@ -131,7 +131,7 @@ def train(
     step = _Step.prepare(encoder, settings, partial(loss, group=plan.group), accelerator, adversary)
     meter = Meter.of(encoder.model, accelerator.device, step.precision, shard[1])
     key = _key(settings, pairs, encoder)
-    record = Record.open(folder, key, encoder.model, step.optimizer, watch, meter, accelerator)
+    record = Record.open(folder, key, encoder.model, step.optimizer, watch, meter, accelerator.log)
     accelerator.init_trackers("cslab", asdict(settings))
     progress = progress if accelerator.is_main_process else None
     if progress:
@@ -151,7 +151,7 @@ def train(
         if evaluating or record.step == settings.steps or record.step % settings.log_every == 0:
             record.log(learning_rate(batch.step, settings), settings.steps, progress)
         if evaluating:
-            watch.look(encoder, record.step, accelerator, progress)
+            watch.look(encoder, record.step, record.tell, progress)
             record.pause()
         if watch.over:
             break
@@ -161,7 +161,7 @@ def train(
     encoder.tokenizer.model_max_length = length
     made = record.summary() | {"precision": step.precision, "because": step.because, "device": str(accelerator.device)}
     made |= {} if shard[1] == 1 else {"processes": shard[1]}
-    _finish(encoder, record, {**(card or {}), "training": asdict(settings), "figures": made})
+    _finish(encoder, record, accelerator, {**(card or {}), "training": asdict(settings), "figures": made})
     return made
 
 
@@ -220,9 +220,9 @@ def _key(settings: TrainSettings, pairs: Pairs, encoder: Encoder) -> str:
     return fingerprint([decisive, pairs.key(), encoder.name, len(encoder.tokenizer)])
 
 
-def _finish(encoder: Encoder, record: Record, card: Mapping[str, Any]) -> None:
+def _finish(encoder: Encoder, record: Record, accelerator: Any, card: Mapping[str, Any]) -> None:
     """Saves the model (the best one, where dev pairs tell; the last beside it) and clears away what is done with."""
-    accelerator, watch = record.accelerator, record.watch
+    watch = record.watch
     if watch.every:
         if accelerator.is_main_process:
             save_encoder(encoder, record.folder / "last", card)

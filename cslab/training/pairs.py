@@ -5,20 +5,33 @@ that a condition will show for them. On disk they are a `datasets` folder (Arrow
 
     pairs = sample_pairs(collection, negatives=4, seed=1)
     pairs.qids[:5], pairs.labels[:5]            # one query five times; 1, 0, 0, 0, 0
+
+Hard negatives come from ranks of BM25, or of given runs; a teacher can keep false negatives out, and its scores can be
+the labels:
+
+    teacher = lambda texts: score_pairs(encoder, texts)
+    pairs = sample_pairs(collection, runs=[read_run("run.trec.gz")], keep=MarginFilter(teacher, margin=1.0))
+    pairs = with_scores(pairs, collection, teacher)          # for the losses margin-mse and kl
 """
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cslab.collections.collection import Collection
+from cslab.collections.trec import Run
 from cslab.ranking.first_stage import build_index
 from cslab.store import CslabError, nearest, read_json, write_json
+
+Score = Callable[[Sequence[tuple[str, str]]], np.ndarray]  # (query, document) texts → scores, higher is more relevant
+BLOCK = 256  # groups that a teacher scores together
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,37 @@ def generator(*key: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
+@dataclass(frozen=True)
+class MarginFilter:
+    """Leaves out negatives that a teacher scores almost as high as the positive: they may be relevant (2407.15831).
+
+    Attributes:
+        score: the teacher.
+        share: keep scores up to this share of the positive's (the paper's TopK-PercPos, 0.95 there for cosines); the
+            teacher's scores must not be negative then. None for no such limit.
+        margin: keep scores that are at least so much lower than the positive's (TopK-MarginPos); for logits.
+    """
+
+    score: Score
+    share: float | None = None
+    margin: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.share is None) == (self.margin is None):
+            raise CslabError(f"pairs: a filter with share {self.share} and margin {self.margin}; give one of the two")
+        if not (0 < self.share <= 1 if self.share is not None else self.margin >= 0):
+            given = self.margin if self.share is None else self.share
+            raise CslabError(f"pairs: filter of {given:g}; a share is above 0 and at most 1, a margin not below 0")
+
+    def kept(self, positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+        """Which negatives may be trained on; both (n,), scores of the teacher."""
+        if self.share is None:
+            return negatives <= positives - self.margin
+        if len(negatives) and min(positives.min(), negatives.min()) < 0:
+            raise CslabError("pairs: the teacher's scores are negative, so a share means nothing; give a margin")
+        return negatives <= positives * self.share
+
+
 def sample_pairs(
     collection: Collection,
     language: str = "en",
@@ -65,6 +109,8 @@ def sample_pairs(
     bm25_share: float = 0.75,
     limit: int | None = None,
     qids: Iterable[str] | None = None,
+    runs: Sequence[Run] = (),
+    keep: MarginFilter | None = None,
 ) -> Pairs:
     """Draws a group for each relevant document of each query: itself, and negatives.
 
@@ -76,13 +122,16 @@ def sample_pairs(
         language: of all three.
         negatives: per positive (2305.05295 uses 4).
         seed: of all draws.
-        window: first and last rank of the BM25 negatives.
-        bm25_share: share of negatives from BM25; the others, and those BM25 lacks, are drawn from all documents.
+        window: first and last rank of the hard negatives.
+        bm25_share: share of hard negatives, from BM25 or `runs`; the others, and those that these lack, are drawn from
+            all documents.
         limit: groups to keep, a seeded sample.
         qids: queries to use (default: all with qrels).
+        runs: rankings of the documents that take the place of BM25; the windows of several are put together.
+        keep: which hard negatives may stay.
 
     Raises:
-        CslabError: for a missing language, settings out of range, or too few documents.
+        CslabError: for a missing language, settings out of range, runs of other documents, or too few documents.
     """
     _check_sampling(collection, language, negatives, window, bm25_share)
     queries, documents, qrels = (
@@ -96,13 +145,32 @@ def sample_pairs(
         chosen = generator("groups", seed).permutation(len(positives))[:limit]
         positives = [positives[i] for i in np.sort(chosen)]
     hard = round(negatives * bm25_share)
-    index = build_index(documents, language) if hard else None
+    ranked = _ranked(queries, documents, language, window, runs) if hard else lambda qid: []
     dids, rows = list(documents), []
-    for qid, did in positives:
-        ranked = list(index.search(queries[qid], window[1]))[window[0] - 1 :] if index else []
-        rows += [(qid, did), *_negatives(qid, did, qrels[qid], documents, dids, ranked, hard, negatives, seed)]
+    for start in range(0, len(positives), BLOCK):
+        groups = [_Group(q, d, qrels[q], documents, seed) for q, d in positives[start : start + BLOCK]]
+        for group in groups:
+            group.draw_from(ranked(group.qid))
+        _take_hard(groups, hard, queries, documents, keep)
+        for group in groups:
+            group.fill(dids, negatives)
+            rows += [(group.qid, group.did), *((group.qid, did) for did in group.found)]
     labels = np.tile(np.array([1] + [0] * negatives, np.float32), len(positives))
     return Pairs(np.array([q for q, _ in rows]), np.array([d for _, d in rows]), labels, 1 + negatives, language)
+
+
+def with_scores(pairs: Pairs, collection: Collection, score: Score) -> Pairs:
+    """The pairs with a teacher's scores, of their texts in the collection, as labels.
+
+    Raises:
+        CslabError: if a score is not a finite number.
+    """
+    queries, documents = collection.queries[pairs.language], collection.documents[pairs.language]
+    texts = [(queries[q], documents[d]) for q, d in zip(pairs.qids.tolist(), pairs.dids.tolist(), strict=True)]
+    labels = np.asarray(score(texts), np.float32)
+    if labels.shape != pairs.labels.shape or not np.isfinite(labels).all():
+        raise CslabError(f"pairs: the teacher gave scores of shape {labels.shape}, or some that are not finite")
+    return replace(pairs, labels=labels)
 
 
 def _check_sampling(
@@ -120,37 +188,100 @@ def _check_sampling(
         )
 
 
-def _negatives(
-    qid: str,
-    did: str,
-    judged: Mapping[str, int],
+def _ranked(
+    queries: Mapping[str, str],
     documents: Mapping[str, str],
-    dids: Sequence[str],
-    ranked: Sequence[str],
+    language: str,
+    window: tuple[int, int],
+    runs: Sequence[Run],
+) -> Callable[[str], list[str]]:
+    """Query id → the documents in the window of ranks; positives of one query follow one another and ask once."""
+    first, last = window
+    index = None if runs else build_index(documents, language)
+
+    @lru_cache(maxsize=1)
+    def ranked(qid: str) -> list[str]:
+        if index:
+            return list(index.search(queries[qid], last))[first - 1 :]
+        held = (did for run in runs if qid in run.scores for did in run.ranking(qid, last)[first - 1 :])
+        found = list(dict.fromkeys(held))
+        if lost := next((did for did in found if did not in documents), None):
+            raise CslabError(f"pairs: a run ranks '{lost}' for query '{qid}', in no document in '{language}'")
+        return found
+
+    return ranked
+
+
+@dataclass
+class _Group:
+    """A positive, and its negatives as they are found: none relevant, none twice."""
+
+    qid: str
+    did: str
+    judged: Mapping[str, int]
+    documents: Mapping[str, str]
+    seed: int
+    found: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.draw = generator("negatives", self.seed, self.qid, self.did)
+        self.taken = {d for d, grade in self.judged.items() if grade > 0}
+        self.texts = {self.documents[d] for d in self.taken}
+        self.coming: Iterator[str] = iter(())
+
+    def draw_from(self, ranked: Sequence[str]) -> None:
+        """Sets the order in which hard negatives are tried."""
+        order = self.draw.permutation(len(ranked)).tolist()
+        self.coming = (ranked[i] for i in order if self.free(ranked[i]))
+
+    def free(self, candidate: str) -> bool:
+        """Whether a document may be a negative, and is none yet."""
+        return candidate not in self.taken and self.documents[candidate] not in self.texts
+
+    def take(self, candidate: str) -> None:
+        """Makes a document a negative."""
+        self.taken.add(candidate)
+        self.found.append(candidate)
+
+    def fill(self, dids: Sequence[str], count: int) -> None:
+        """Draws what is missing from all documents."""
+        for _ in range(100 * count):
+            if len(self.found) == count:
+                return
+            candidate = dids[self.draw.integers(len(dids))]
+            if self.free(candidate):
+                self.take(candidate)
+        raise CslabError(
+            f"pairs: {len(dids)} documents hold fewer than {count} negatives for query '{self.qid}'; ask for fewer"
+        )
+
+
+def _take_hard(
+    groups: Sequence[_Group],
     hard: int,
-    count: int,
-    seed: int,
-) -> list[tuple[str, str]]:
-    """Up to `hard` documents from the ranked ones and the rest from all, none relevant, none twice."""
-    draw = generator("negatives", seed, qid, did)
-    taken = {d for d, grade in judged.items() if grade > 0}
-    texts = {documents[d] for d in taken}
-    found: list[str] = []
+    queries: Mapping[str, str],
+    documents: Mapping[str, str],
+    keep: MarginFilter | None,
+) -> None:
+    """Up to `hard` documents for each group, in the order drawn; with a filter, those that it keeps."""
+    if keep is None:
+        for group in groups:
+            for candidate in islice(group.coming, hard):
+                group.take(candidate)
+        return
 
-    def take(candidate: str) -> None:
-        if candidate not in taken and documents[candidate] not in texts:
-            taken.add(candidate)
-            found.append(candidate)
+    def scores(rows: Sequence[tuple[_Group, str]]) -> np.ndarray:
+        return np.asarray(keep.score([(queries[group.qid], documents[did]) for group, did in rows]), np.float32)
 
-    for i in draw.permutation(len(ranked)):
-        if len(found) == hard:
-            break
-        take(ranked[i])
-    for _ in range(100 * count):
-        if len(found) == count:
-            return [(qid, d) for d in found]
-        take(dids[draw.integers(len(dids))])
-    raise CslabError(f"pairs: {len(dids)} documents hold fewer than {count} negatives for query '{qid}'; ask for fewer")
+    anchors = dict(zip(map(id, groups), scores([(group, group.did) for group in groups]), strict=True))
+    # A few of each group are scored at a time: most groups need no more.
+    while rows := [(group, did) for group in groups for did in islice(group.coming, hard - len(group.found))]:
+        kept = keep.kept(np.array([anchors[id(group)] for group, _ in rows]), scores(rows))
+        for (group, did), stays in zip(rows, kept.tolist(), strict=True):
+            if stays:
+                group.take(did)
+            else:
+                group.taken.add(did)
 
 
 # --- on disk -------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ tokens that are padding), tflops (see `flops.py`), mfu (where the device's peak 
 `checkpoint.pt` holds weights, optimiser and position; it is replaced as a whole, read without running any code in it,
 and belongs to one training (its key). Of several processes all count, and the first one writes.
 
-    record = Record.open(folder, key, model, optimizer, watch, meter, accelerator)   # at step 0, or at the checkpoint's
+    record = Record.open(folder, key, model, optimizer)                # at step 0, or at the checkpoint's
     record.count(batch, loss); record.log(lr, steps, print); record.save(model, optimizer)
 """
 
@@ -17,14 +17,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cslab.processes import processes, summed
 from cslab.ranking.cross_encoder import Progress
 from cslab.store import CslabError, atomic_open, atomic_path
 from cslab.training.batches import Batch
 from cslab.training.flops import Meter
-from cslab.training.watch import Watch
+from cslab.training.watch import Tell, Watch
 
 
 @dataclass
@@ -49,27 +51,25 @@ class Tally:
         mine, theirs = self.plain(), other.plain()
         return Tally(**{name: value + theirs[name] for name, value in mine.items()})
 
-    def pooled(self, accelerator: Any) -> "Tally":
+    def pooled(self) -> "Tally":
         """The tally of all processes, for each of them: counts are summed, losses averaged. Waits for the device."""
-        if accelerator.num_processes == 1:
-            return Tally(**self.plain())
-        counts = [self.pairs, self.tokens, self.cells, self.squares, float(self.loss)]
-        told = accelerator.reduce(torch.tensor(counts, dtype=torch.float64, device=accelerator.device), "sum").tolist()
-        pairs, tokens, cells, squares = map(int, told[:4])
-        return Tally(self.steps, pairs, tokens, cells, squares, self.seconds, told[4] / accelerator.num_processes)
+        counts = np.array([self.pairs, self.tokens, self.cells, self.squares, float(self.loss)], np.float64)
+        *counted, loss = summed(counts).tolist()
+        pairs, tokens, cells, squares = map(int, counted)
+        return Tally(self.steps, pairs, tokens, cells, squares, self.seconds, loss / processes()[1])
 
     def plain(self) -> dict[str, Any]:
         """Its numbers, off the device."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"loss": float(self.loss)}
 
-    def figures(self, meter: Meter) -> dict[str, float]:
+    def figures(self, meter: Meter | None) -> dict[str, float]:
         """Loss, throughput, padding and arithmetic as they are reported."""
         return {
             "loss": round(self.mean, 6),
             "pairs_per_s": round(self.pairs / max(self.seconds, 1e-9), 1),
             "padding": round(1 - self.tokens / max(1, self.cells), 4),
-            **meter.figures(self.tokens, self.squares, self.seconds),
+            **(meter.figures(self.tokens, self.squares, self.seconds) if meter else {}),
         }
 
 
@@ -80,8 +80,8 @@ class Record:
     folder: Path
     key: str
     watch: Watch
-    meter: Meter
-    accelerator: Any
+    meter: Meter | None = None
+    tell: Tell | None = None
     step: int = 0
     own: Tally = field(default_factory=Tally)  # of this process, since it last met the others
     recent: Tally = field(default_factory=Tally)  # of all, since the last line of the log
@@ -101,29 +101,40 @@ class Record:
         key: str,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        watch: Watch,
-        meter: Meter,
-        accelerator: Any,
+        watch: Watch | None = None,
+        meter: Meter | None = None,
+        tell: Tell | None = None,
     ) -> "Record":
         """Goes on from the folder's checkpoint, if there is one, else starts; drops log lines after that point.
+
+        Args:
+            folder: of the training.
+            key: what a checkpoint must carry.
+            model: gets the checkpoint's weights.
+            optimizer: gets the checkpoint's state.
+            watch: evaluations that go with it.
+            meter: of arithmetic; None leaves it out of the log.
+            tell: called with what is logged, and the step.
 
         Raises:
             CslabError: for a checkpoint of another training, a damaged one, or one that not all processes see.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        record = cls(folder, key, watch, meter, accelerator)
+        watch = watch or Watch(folder)
+        record = cls(folder, key, watch, meter, tell)
         if record.checkpoint.is_file():
             held = _read(record.checkpoint, key)
             model.load_state_dict(held["model"])
             optimizer.load_state_dict(held["optimizer"])
             watch.restore(held["watch"])
             record.step, record.recent, record.before = held["step"], Tally(**held["recent"]), Tally(**held["before"])
-        steps = accelerator.gather(torch.tensor([record.step], device=accelerator.device)).tolist()
+        rank, count = processes()
+        steps = summed(np.where(np.arange(count) == rank, record.step, 0)).tolist()
         if len(set(steps)) > 1:
             raise CslabError(
                 f"{record.checkpoint}: processes begin at steps {sorted(set(steps))}; use a folder that all of them see"
             )
-        if accelerator.is_main_process:
+        if rank == 0:
             _shorten(folder / "log.jsonl", record.step, keep=True)
             _shorten(watch.log, record.step, keep=bool(watch.every))
         record.clock = time.monotonic()
@@ -146,7 +157,7 @@ class Record:
         Raises:
             CslabError: if one since the last check was not.
         """
-        pooled = self.own.pooled(self.accelerator)
+        pooled = self.own.pooled()
         now = time.monotonic()
         pooled.seconds, self.clock, self.own = now - self.clock, now, Tally()
         self.recent = self.recent.add(pooled)
@@ -168,10 +179,11 @@ class Record:
         figures = self.recent.figures(self.meter)
         self.before, self.recent, self.last = self.before.add(self.recent), Tally(), figures["loss"]
         row = {"step": self.step, **figures, "lr": lr, "seconds": round(self.before.seconds, 2)}
-        if self.accelerator.is_main_process:
+        if processes()[0] == 0:
             with open(self.folder / "log.jsonl", "a", encoding="utf-8") as handle:
                 handle.write(json.dumps(row) + "\n")
-        self.accelerator.log({name: value for name, value in row.items() if name != "step"}, step=self.step)
+        if self.tell:
+            self.tell({name: value for name, value in row.items() if name != "step"}, self.step)
         if progress:
             left = (steps - self.step) * self.before.seconds / self.before.steps
             speed = f"{figures['pairs_per_s']:,.0f} pairs/s, {left:,.0f} s left"
@@ -184,7 +196,7 @@ class Record:
             CslabError: if a loss was not finite; the checkpoint before is kept.
         """
         self.check()
-        if self.accelerator.is_main_process:
+        if processes()[0] == 0:
             held = {"key": self.key, "step": self.step, "recent": self.recent.plain(), "before": self.before.plain()}
             held |= {"watch": self.watch.state(), "model": model.state_dict(), "optimizer": optimizer.state_dict()}
             with atomic_path(self.checkpoint) as temporary:

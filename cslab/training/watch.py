@@ -5,7 +5,7 @@ decides. Writes `dev.jsonl` (one JSON object per evaluation: step, mean, and the
 training ends, `best.pt`. `cslab.evaluation.dev` makes such a function from tasks.
 
     watch = Watch(Path("outputs/x"), evaluate, every=100, patience=3)
-    watch.look(encoder, step, accelerator, print); watch.over
+    watch.look(encoder, step, None, print); watch.over
 """
 
 import json
@@ -17,10 +17,12 @@ from typing import Any
 
 import torch
 
+from cslab.processes import processes
 from cslab.ranking.cross_encoder import Encoder, Progress
 from cslab.store import CslabError, atomic_path
 
 Evaluate = Callable[[Encoder], Mapping[str, float]]  # language pair → figure, higher is better
+Tell = Callable[[dict[str, Any], int], None]  # called with named figures and the step
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Watch:
         """Whether to look after this step: every so often, and at the end."""
         return bool(self.every) and (step % self.every == 0 or step == steps)
 
-    def look(self, encoder: Encoder, step: int, accelerator: Any, progress: Progress | None) -> None:
+    def look(self, encoder: Encoder, step: int, tell: Tell | None, progress: Progress | None) -> None:
         """Evaluates, and keeps the weights if they are the best so far.
 
         Every process evaluates, so that what is evaluated may share the work; the first one's figures count.
@@ -70,7 +72,9 @@ class Watch:
         from accelerate.utils import broadcast_object_list
 
         training = encoder.model.training
-        figures = broadcast_object_list([dict(self.evaluate(encoder))])[0]
+        figures = dict(self.evaluate(encoder))
+        if processes()[1] > 1:
+            figures = broadcast_object_list([figures])[0]
         encoder.model.train(training)
         mean = sum(figures.values()) / max(1, len(figures))
         if not figures or not math.isfinite(mean):
@@ -79,9 +83,10 @@ class Watch:
         self.waited = 0 if better else self.waited + 1
         if better:
             self.best, self.best_step = mean, step
-        if accelerator.is_main_process:
+        if processes()[0] == 0:
             self._write(encoder, step, mean, figures, better)
-        accelerator.log({"dev": mean} | {f"dev/{name}": value for name, value in figures.items()}, step=step)
+        if tell:
+            tell({"dev": mean} | {f"dev/{name}": value for name, value in figures.items()}, step)
         if progress:
             told = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
             verdict = "the best so far" if better else f"best {self.best:.2f} at step {self.best_step}"

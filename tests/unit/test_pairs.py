@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from cslab.collections.collection import Collection
+from cslab.collections.trec import Run
 from cslab.ranking.first_stage import bm25_run
 from cslab.store import CslabError
-from cslab.training.pairs import Pairs, load_pairs, sample_pairs, save_pairs
+from cslab.training.pairs import MarginFilter, Pairs, load_pairs, sample_pairs, save_pairs, with_scores
 from tests.tiny import WORDS
 
 DOCUMENTS = {f"d{i}": f"the {WORDS[i % 20]} and the {WORDS[(i * 7 + 3) % 20]} {i}" for i in range(60)}
@@ -51,6 +52,74 @@ def test_a_query_draws_the_same_whatever_else_is_sampled():
     limited = groups(sample_pairs(COLLECTION, seed=3, limit=7))
     assert len(limited) == 7
     assert all(everything[q, d[0]] == d for q, d in limited)
+
+
+def test_what_is_drawn_stays_what_it_was():
+    """The very draws of earlier versions: a change would make other models of the same seeds."""
+    assert sample_pairs(COLLECTION, negatives=4, seed=1).key() == "39d95266587e2549"
+    assert sample_pairs(COLLECTION, negatives=3, seed=5, window=(2, 9), bm25_share=0.4).key() == "dff3307d46da64d2"
+
+
+def test_negatives_come_from_given_runs():
+    first = Run(
+        "a", "en", "en", "x", {q: {f"d{(i * 5 + j) % 60}": 9.0 - j for j in range(6)} for i, q in enumerate(QUERIES)}
+    )
+    second = Run("b", "en", "en", "x", {"q3": {"d59": 2.0, "d58": 1.0}})
+    pairs = sample_pairs(COLLECTION, negatives=2, bm25_share=1.0, window=(2, 6), runs=[first, second], seed=0)
+    for qid, (_, *negatives) in groups(pairs):
+        allowed = {*first.ranking(qid)[1:], *(second.ranking(qid)[1:] if qid in second.scores else ())}
+        assert set(negatives) <= allowed
+    strange = Run("c", "en", "en", "x", {q: {"de:d1": 1.0} for q in QUERIES})
+    with pytest.raises(CslabError, match="a run ranks 'de:d1' for query 'q0', in no document in 'en'"):
+        sample_pairs(COLLECTION, runs=[strange])
+
+
+def teacher(texts) -> np.ndarray:
+    """Likes documents with few letters."""
+    return np.array([1 / (1 + abs(len(document) - 20)) for _, document in texts])
+
+
+@pytest.mark.parametrize("keep", [{"share": 0.5}, {"margin": 0.05}])
+def test_a_teacher_keeps_false_negatives_out(keep):
+    asked = []
+
+    def counted(texts):
+        asked.append(len(texts))
+        return teacher(texts)
+
+    settings = {"negatives": 3, "bm25_share": 1.0, "seed": 2}
+    filtered = sample_pairs(COLLECTION, **settings, keep=MarginFilter(counted, **keep))
+    plain = sample_pairs(COLLECTION, **settings)
+    ranked = bm25_run(QUERIES, DOCUMENTS, "en", 100)
+    for qid, (positive, *negatives) in groups(filtered):
+        best = teacher([("", DOCUMENTS[positive])])[0]
+        limit = best * keep["share"] if "share" in keep else best - keep["margin"]
+        passing = [d for d in ranked.scores[qid] if teacher([("", DOCUMENTS[d])])[0] <= limit and not QRELS[qid].get(d)]
+        hard = [d for d in negatives if d in ranked.scores[qid]]
+        assert set(passing) & set(negatives) or not passing
+        assert sum(d in passing for d in hard) >= min(3, len(passing))
+    assert filtered.key() != plain.key()
+    assert sum(asked) < 24 * 60
+    everything = sample_pairs(COLLECTION, **settings, keep=MarginFilter(lambda texts: np.zeros(len(texts)), margin=0.0))
+    assert everything.key() == plain.key()
+
+
+def test_filters_that_make_no_sense_are_named():
+    for wrong in ({}, {"share": 0.9, "margin": 1.0}, {"share": 1.5}, {"margin": -1.0}):
+        with pytest.raises(CslabError, match="pairs: "):
+            MarginFilter(teacher, **wrong)
+    with pytest.raises(CslabError, match="scores are negative, so a share means nothing; give a margin"):
+        sample_pairs(COLLECTION, keep=MarginFilter(lambda texts: -teacher(texts), share=0.9))
+
+
+def test_scores_of_a_teacher_become_labels():
+    pairs = sample_pairs(COLLECTION, negatives=2, seed=1)
+    scored = with_scores(pairs, COLLECTION, teacher)
+    assert scored.labels.dtype == np.float32
+    assert scored.labels[4] == pytest.approx(teacher([("", DOCUMENTS[pairs.dids[4]])])[0])
+    assert scored.dids.tolist() == pairs.dids.tolist()
+    with pytest.raises(CslabError, match="not finite"):
+        with_scores(pairs, COLLECTION, lambda texts: np.full(len(texts), np.nan))
 
 
 def test_texts_of_positives_are_no_negatives():
