@@ -99,10 +99,23 @@ class TrainingSettings(Strict):
     batch: int = Field(64, ge=1)
     lr: float = Field(2e-5, gt=0)
     warmup: float = Field(0.1, ge=0, lt=1)
-    schedule: Literal["linear", "paper"] = "linear"  # the paper's decay was sized for more steps than it took
+    schedule: Literal["linear", "paper", "cosine"] = "linear"  # the paper's was sized for more steps than it took
+    accumulate: int = Field(1, ge=1)  # parts of a batch whose gradients are added up
+    loss: Literal["bce", "hinge", "ranknet", "lce", "lambdaloss", "margin-mse", "kl"] = "bce"
+    align: float = Field(0, ge=0)  # weight of the alignment with the unswitched text of each pair
     negatives: int = Field(4, ge=1)
+    runs: list[str] = Field(default_factory=list)  # TREC runs that hard negatives come from; empty: BM25
+    teacher: str = ""  # an encoder whose scores are labels of `margin-mse` and `kl`, and filter negatives
+    margin: float | None = Field(None, ge=0)  # how far below the positive's the teacher's score of a negative must be
     max_length: int = Field(64, ge=8)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    workers: int = Field(0, ge=0)  # processes that switch and tokenise ahead
+    trackers: list[str] = Field(default_factory=list)  # e.g. tensorboard, wandb
+    dev_queries: int = Field(0, ge=0)  # held out of the training collection, to evaluate on
+    dev_pairs: list[str] = Field(default_factory=lambda: ["en-en"], min_length=1)
+    evaluate_every: int = Field(0, ge=0)  # steps; 0 for never
+    patience: int = Field(0, ge=0)  # evaluations without a better one until training stops; 0 for no early stop
     seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)
     budget: Literal["steps", "compute"] = "steps"  # of robust methods: as many steps as plain training, or its time
 

@@ -5,6 +5,7 @@ for the stage's summary.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,13 @@ import pandas as pd
 
 from cslab.collections.collection import Collection, save_collection
 from cslab.collections.trec import write_run
+from cslab.evaluation.dev import dev_evaluation
 from cslab.evaluation.measures import score_run
-from cslab.evaluation.settings import Task
+from cslab.evaluation.settings import Task, make_task
 from cslab.evaluation.translate import translate_task
+from cslab.languages import pair as split_pair
 from cslab.processes import processes
+from cslab.sources.collections import dev_queries
 from cslab.store import CslabError
 from cslab.systems import INVERSE, PLAIN, System
 
@@ -42,12 +46,10 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
 
     training, encoder = lab.profile.training, lab.profile.encoder
     print(f"  training {system.slug}", flush=True)
-    settings = TrainSettings(
-        steps=steps_within(training.steps, training.budget, system.robust), batch=training.batch, lr=training.lr,
-        warmup=training.warmup, seed=system.seed, max_length=training.max_length, precision=training.precision,
-        train_embeddings=encoder.train_embeddings,
-        schedule=training.schedule,
-    )  # fmt: skip
+    shared = {field.name for field in fields(TrainSettings)} & training.model_dump().keys()
+    given = training.model_dump(include=shared)
+    given["steps"] = steps_within(training.steps, training.budget, system.robust)
+    settings = TrainSettings(**given, seed=system.seed, train_embeddings=encoder.train_embeddings)
     start = load_encoder(lab.encoder_source(system.extended), seed=system.seed)
     card = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
     card |= {"profile": lab.profile.name, "data": lab.training_collection().name}
@@ -68,7 +70,40 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
                     "raise lexicon.top"
                 )
         method = adversary(system.robust, Given(start, pairs, texts, training.max_length, lexicons))
-    return train(start, pairs, texts, settings, folder, method, card=card)
+    if training.align:
+        method = _alignment(lab, start, method)
+    dev = None
+    if training.evaluate_every:
+        measure = lab.profile.evaluation.measures[0]
+        dev = dev_evaluation(dev_tasks(lab), measure, training.max_length, training.precision)
+    return train(start, pairs, texts, settings, folder, method, card=card, evaluate=dev, trackers=training.trackers)
+
+
+def _alignment(lab: "Lab", start: Any, method: Any) -> Any:
+    from cslab.training.auxiliary import Alignment
+    from cslab.training.conditions import CONDITIONS, pair_texts
+
+    if method is not None:
+        raise CslabError("training.align: it does not go together with a robust method; set it to 0")
+    training, pairs = lab.profile.training, lab.pairs()
+    plain = pair_texts(CONDITIONS["Zero-shot"], pairs, lab.training_collection(), {}, training.seeds[0])
+    return Alignment(plain, pairs, start.tokenizer, training.max_length, training.align)
+
+
+def dev_tasks(lab: "Lab") -> dict[str, Task]:
+    """The held-out queries of the training collection, as a task for each dev pair.
+
+    Raises:
+        CslabError: where none are held out, or the collection lacks a language.
+    """
+    training, evaluation = lab.profile.training, lab.profile.evaluation
+    if not training.dev_queries:
+        raise CslabError("training.evaluate_every: no queries are held out; set training.dev_queries, e.g. to 200")
+    collection = lab.training_collection()
+    held = collection.subset(dev_queries(lab.profile, collection))
+    return {
+        pair: make_task(held, *split_pair(pair), evaluation.protocol, evaluation.depth) for pair in training.dev_pairs
+    }
 
 
 def read_as(lab: "Lab", system: System, task: Task) -> Task:

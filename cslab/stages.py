@@ -37,6 +37,7 @@ from cslab.sources import (
     training_files,
 )
 from cslab.sources import read_lexicon as read_source
+from cslab.sources.collections import TAUGHT, run_files
 from cslab.store import CslabError, Stage, nearest, read_jsonl
 from cslab.systems import INVERSE, PLAIN, TITLES, WORDS, System, systems_of, variations
 from cslab.training.conditions import BY_QUERY
@@ -214,7 +215,9 @@ class Lab:
             save_pairs(pairs, folder / "data")
             return {"pairs": len(pairs), "queries": len(set(pairs.qids))}
 
-        config = {"negatives": training.negatives, "seed": training.seeds[0]}
+        config = training.model_dump(include={"negatives", "teacher", "margin", "dev_queries"})
+        config |= {"seed": training.seeds[0], "taught": training.loss in TAUGHT}
+        config |= {"runs": file_hashes(run_files(self.profile))}
         config |= {"wanted": training.steps * training.batch} if training.folders == ["mmarco"] else {}
         rooms = ("training/pairs", "ranking", "sources")
         return Recipe(self.folder / "pairs" / "english", config, build, (self._training,), rooms)
@@ -227,7 +230,8 @@ class Lab:
         def build(folder: Path) -> dict[str, Any]:
             return train_ranker(self, ranker, folder)
 
-        settings = training.model_dump(exclude={"folders", "passages", "queries", "negatives", "seeds"})
+        apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers"}
+        settings = training.model_dump(exclude=apart | {"workers"})
         config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed, "training": settings}
         config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"}), "robust": system.robust}
         config |= {"p": profile.probability, "words": profile.words} if switched else {}
@@ -235,7 +239,7 @@ class Lab:
         inputs += self._lexicons(**self._lexicons_of(ranker)) if switched else ()
         inputs += self._lexicons() if system.robust != PLAIN else ()  # it may switch text by a policy of its own
         rooms = ("training", "switching", "ranking", "text")
-        made = Recipe(self.folder / "models" / ranker.slug, config, build, tuple(inputs), rooms)
+        made = Recipe(self.folder / "models" / ranker.slug, config, build, tuple(inputs), rooms, shared=True)
         return self._stage(made, lambda base: base._model(system))
 
     def texts(self, system: System) -> Callable[[int, Sequence[int]], list[tuple[str, str]]]:

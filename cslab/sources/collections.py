@@ -9,7 +9,9 @@ the readers keep in the cache.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +27,15 @@ from cslab.collections.mmarco_triples import held_out, sbert_pairs
 from cslab.collections.ntrex import ntrex
 from cslab.collections.pool import read_pool
 from cslab.collections.squad import squad_paragraphs, squad_sentences
-from cslab.collections.trec import Run
+from cslab.collections.trec import Run, read_run
 from cslab.collections.xquad import xquad_r
 from cslab.config import CollectionSettings, Profile
 from cslab.evaluation.settings import sample_queries
 from cslab.sources.places import beir_files, locate
 from cslab.store import CslabError, nearest
-from cslab.training.pairs import Pairs, sample_pairs
+from cslab.training.pairs import MarginFilter, Pairs, Score, sample_pairs, with_scores
+
+TAUGHT = ("margin-mse", "kl")  # losses whose labels are a teacher's scores
 
 MMARCO = "mmarco"  # as a training folder
 SQUAD = "squad"
@@ -216,12 +220,54 @@ def training_languages(profile: Profile) -> list[str]:
 
 def read_pairs(profile: Profile, collection: Collection) -> Pairs:
     """The training pairs of a profile: mMARCO's own, as many as the steps take, or a sample with BM25 negatives."""
-    training = profile.training
+    training, teacher = profile.training, _teacher(profile)
     if training.folders != [MMARCO]:
-        return sample_pairs(collection, negatives=training.negatives, seed=training.seeds[0])
-    wanted = training.steps * training.batch
-    qids, dids, labels = zip(*sbert_pairs(wanted, training.negatives, held_out()), strict=True)
-    return Pairs(np.array(qids), np.array(dids), np.array(labels, np.float32), training.negatives + 1)
+        held = set(dev_queries(profile, collection))
+        pairs = sample_pairs(
+            collection, negatives=training.negatives, seed=training.seeds[0],
+            qids=[qid for qid in collection.qrels["en"] if qid not in held],
+            runs=[read_run(file, "en", "en") for file in run_files(profile)],
+            keep=None if training.margin is None else MarginFilter(teacher, margin=training.margin),
+        )  # fmt: skip
+    else:
+        wanted = training.steps * training.batch
+        qids, dids, labels = zip(*sbert_pairs(wanted, training.negatives, held_out()), strict=True)
+        pairs = Pairs(np.array(qids), np.array(dids), np.array(labels, np.float32), training.negatives + 1)
+    return with_scores(pairs, collection, teacher) if training.loss in TAUGHT else pairs
+
+
+def dev_queries(profile: Profile, collection: Collection) -> list[str]:
+    """Queries of the training collection that are kept from training, a seeded sample."""
+    wanted = profile.training.dev_queries
+    if wanted and profile.training.folders == [MMARCO]:
+        raise CslabError("training.dev_queries: the triples of mmarco come as they are; leave it at 0")
+    return sample_queries(collection, wanted, profile.training.seeds[0]) if wanted else []
+
+
+def run_files(profile: Profile) -> list[Path]:
+    """The runs that hard negatives come from."""
+    return [locate(name, "training.runs") for name in profile.training.runs]
+
+
+def _teacher(profile: Profile) -> Score:
+    """The teacher's scores of texts; the encoder is loaded when it is first asked."""
+    training = profile.training
+    if not training.teacher and (training.margin is not None or training.loss in TAUGHT):
+        what = "margin" if training.margin is not None else f"loss {training.loss}"
+        raise CslabError(f"training.{what} needs a teacher; name an encoder with --set training.teacher=FOLDER")
+
+    @cache
+    def encoder() -> Any:
+        from cslab.ranking.cross_encoder import load_encoder
+
+        return load_encoder(training.teacher)
+
+    def score(texts: Sequence[tuple[str, str]]) -> np.ndarray:
+        from cslab.ranking.cross_encoder import score_pairs
+
+        return score_pairs(encoder(), texts, precision=training.precision)
+
+    return score
 
 
 def _place(name: str) -> str:

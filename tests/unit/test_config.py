@@ -1,9 +1,14 @@
 """python -m pytest tests/unit/test_config.py"""
 
+from typing import get_args
+
 import pytest
 
-from cslab.config import Profile, load_profile, make_profile, profiles_folder
+from cslab.config import Profile, TrainingSettings, load_profile, make_profile, profiles_folder
+from cslab.sources.collections import TAUGHT
 from cslab.store import CslabError
+from cslab.training.losses import LOSSES, TEACHER_LOSSES
+from cslab.training.settings import SCHEDULES
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(profiles_folder().glob("*.yaml"))])
@@ -23,6 +28,10 @@ def test_settings_override_the_file():
         (["trainin.steps=4"], "unknown key 'trainin'; did you mean 'training'"),
         (["training.steps=many"], "training.steps = 'many'"),
         (["training.steps=0"], "training.steps = 0"),
+        (["training.loss=lse"], "training.loss = 'lse': input should be 'bce', 'hinge'"),
+        (["training.schedule=cos"], "training.schedule = 'cos'"),
+        (["training.accumulate=0"], "training.accumulate = 0"),
+        (["training.margin=-1"], "training.margin = -1"),
         (["collection.languages=[en, xq]"], "language 'xq' is not known"),
         (["evaluation.pairs=[en-qq]"], "language 'qq' is not known"),
         (["training.steps"], "expected key=value"),
@@ -60,3 +69,10 @@ def test_a_base_may_have_a_base_but_not_itself(tmp_path):
     (tmp_path / "a.yaml").write_text(f"base: {tmp_path / 'b.yaml'}\n")
     with pytest.raises(CslabError, match="goes out from this profile itself"):
         load_profile(str(tmp_path / "b.yaml"))
+
+
+def test_losses_and_schedules_of_profiles_are_those_of_training():
+    fields = TrainingSettings.model_fields
+    assert get_args(fields["loss"].annotation) == tuple(LOSSES)
+    assert set(get_args(fields["schedule"].annotation)) == set(SCHEDULES)
+    assert TAUGHT == TEACHER_LOSSES

@@ -1,5 +1,7 @@
 """Sampling training pairs and keeping them."""
 
+from zlib import crc32
+
 import numpy as np
 import pytest
 
@@ -74,12 +76,15 @@ def test_negatives_come_from_given_runs():
         sample_pairs(COLLECTION, runs=[strange])
 
 
+RELEVANT = {(QUERIES[q], DOCUMENTS[d]) for q, judged in QRELS.items() for d, grade in judged.items() if grade > 0}
+
+
 def teacher(texts) -> np.ndarray:
-    """Likes documents with few letters."""
-    return np.array([1 / (1 + abs(len(document) - 20)) for _, document in texts])
+    """Knows what is relevant, and likes other documents by chance, from 0 to 0.88."""
+    return np.array([0.95 if pair in RELEVANT else crc32(pair[1].encode()) % 89 / 100 for pair in texts])
 
 
-@pytest.mark.parametrize("keep", [{"share": 0.5}, {"margin": 0.05}])
+@pytest.mark.parametrize("keep", [{"share": 0.5}, {"margin": 0.475}])
 def test_a_teacher_keeps_false_negatives_out(keep):
     asked = []
 
@@ -89,19 +94,13 @@ def test_a_teacher_keeps_false_negatives_out(keep):
 
     settings = {"negatives": 3, "bm25_share": 1.0, "seed": 2}
     filtered = sample_pairs(COLLECTION, **settings, keep=MarginFilter(counted, **keep))
+    negatives = [(QUERIES[qid], DOCUMENTS[did]) for qid, (_, *dids) in groups(filtered) for did in dids]
+    assert teacher(negatives).max() <= 0.475
+    assert sum(asked) < 24 * 20  # of 60 documents each
     plain = sample_pairs(COLLECTION, **settings)
-    ranked = bm25_run(QUERIES, DOCUMENTS, "en", 100)
-    for qid, (positive, *negatives) in groups(filtered):
-        best = teacher([("", DOCUMENTS[positive])])[0]
-        limit = best * keep["share"] if "share" in keep else best - keep["margin"]
-        passing = [d for d in ranked.scores[qid] if teacher([("", DOCUMENTS[d])])[0] <= limit and not QRELS[qid].get(d)]
-        hard = [d for d in negatives if d in ranked.scores[qid]]
-        assert set(passing) & set(negatives) or not passing
-        assert sum(d in passing for d in hard) >= min(3, len(passing))
     assert filtered.key() != plain.key()
-    assert sum(asked) < 24 * 60
-    everything = sample_pairs(COLLECTION, **settings, keep=MarginFilter(lambda texts: np.zeros(len(texts)), margin=0.0))
-    assert everything.key() == plain.key()
+    harmless = MarginFilter(lambda texts: np.zeros(len(texts)), margin=0.0)
+    assert sample_pairs(COLLECTION, **settings, keep=harmless).key() == plain.key()
 
 
 def test_filters_that_make_no_sense_are_named():
