@@ -43,9 +43,8 @@ class Recipe:
     def make(self) -> Stage:
         """Makes the stage unless it is there."""
         rank, count = processes()
-        if self.state() != "done":
-            # What a build asks for is then there already: its seconds are its own, and only builds of shared stages
-            # may meet other processes.
+        if count > 1 and self.state() != "done":
+            # What a build asks for is then there already: only builds of shared stages may meet other processes.
             for recipe in self.inputs:
                 recipe.make()
         if count > 1:

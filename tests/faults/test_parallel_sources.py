@@ -63,7 +63,7 @@ def test_a_truncated_file_of_paragraphs(tmp_path):
     packed = gzip.compress(ITALIAN.encode() + bytes(range(256)) * 40)
     (tmp_path / "it.json.gz").write_bytes(packed[: len(packed) // 2])
     message = complaint(squad_paragraphs, files={"en": tmp_path / "en", "it": tmp_path / "it.json.gz"})
-    assert "it.json.gz: cannot be read (Compressed file ended" in message
+    assert "it.json.gz:2: cannot be read (Compressed file ended" in message
 
 
 @pytest.mark.parametrize(
