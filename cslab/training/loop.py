@@ -16,6 +16,7 @@ ends with the weights of one process. The first process writes.
 """
 
 import contextlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -265,7 +266,10 @@ class _Step:
         optimizer = torch.optim.AdamW(
             parameter_groups(encoder.model, settings.weight_decay), lr=settings.lr, fused=True
         )
-        model, optimizer = accelerator.prepare(encoder.model.train(), optimizer)
+        with warnings.catch_warnings():
+            # Newer PyTorch renames `broadcast_buffers`; older ones know no other name.
+            warnings.simplefilter("ignore", FutureWarning)
+            model, optimizer = accelerator.prepare(encoder.model.train(), optimizer)
         model = torch.compile(model) if settings.compile else model
         return cls(model, optimizer, settings, loss, accelerator, adversary, precision, because)
 
