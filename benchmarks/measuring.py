@@ -183,6 +183,24 @@ def report(name: str, title: str, rows: Sequence[Mapping[str, Any]], figures: Se
     print("\n".join(figures))
 
 
+def report_sizes(
+    name: str, title: str, sizes: Sequence[str], compare: Callable[[str, str], tuple[list, list, dict[str, Any]]]
+) -> None:
+    """Compares on every device and at every size, and reports it all; `compare` takes the size and the device."""
+    rows, figures, facts = [], [], {}
+    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        for size in sizes:
+            found = compare(size, device)
+            rows, figures, facts[f"{device} {size}"] = rows + found[0], figures + found[1], found[2]
+    places = ", ".join(sorted({fact["device"] for fact in facts.values()}))
+    report(name, f"{title} ({places})", rows, figures, facts)
+
+
+def sizes_of(options: Any) -> list[str]:
+    """The sizes that a command line's `--quick` and `--sizes` ask for."""
+    return ["2x64"] if options.quick else options.sizes or ["6x384", "12x768"]
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -33,7 +33,8 @@ from measuring import (
     operations,
     peak,
     ratio,
-    report,
+    report_sizes,
+    sizes_of,
     timed,
     watching,
 )
@@ -175,15 +176,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each system")
     parser.add_argument("--max-length", type=int, default=256, help="tokens of a pair")
     options = parser.parse_args()
-    rows, figures, facts = [], [], {}
-    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-        for size in ["2x64"] if options.quick else options.sizes or ["6x384", "12x768"]:
-            count = {"6x384": 768, "12x768": 128}.get(size, 256) if device == "cpu" else 10_000
-            found = compare(size, device, options.pairs or count, options.rounds, options.max_length)
-            rows, figures = rows + found[0], figures + found[1]
-            facts[f"{device} {size}"] = found[2]
-    places = ", ".join(sorted({fact["device"] for fact in facts.values()}))
-    report("reranking", f"Scoring pairs ({places})", rows, figures, facts)
+
+    def compared(size: str, device: str) -> tuple[list, list, dict[str, Any]]:
+        count = {"6x384": 768, "12x768": 128}.get(size, 256) if device == "cpu" else 10_000
+        return compare(size, device, options.pairs or count, options.rounds, options.max_length)
+
+    report_sizes("reranking", "Scoring pairs", sizes_of(options), compared)
 
 
 if __name__ == "__main__":

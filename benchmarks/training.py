@@ -34,7 +34,8 @@ from measuring import (
     operations,
     peak,
     ratio,
-    report,
+    report_sizes,
+    sizes_of,
     watching,
 )
 from sentence_transformers import CrossEncoder
@@ -213,17 +214,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="turns of each system")
     parser.add_argument("--max-length", type=int, default=256, help="tokens of a pair")
     options = parser.parse_args()
-    rows, figures, facts = [], [], {}
-    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-        for size in ["2x64"] if options.quick else options.sizes or ["6x384", "12x768"]:
-            few = {"6x384": (16, 32), "12x768": (8, 8)}.get(size, (8, 8))
-            steps, batch = few if device == "cpu" else (200, 64)
-            shape = options.steps or steps, options.batch or batch
-            found = compare(size, device, *shape, options.rounds, options.max_length)
-            rows, figures = rows + found[0], figures + found[1]
-            facts[f"{device} {size}"] = found[2]
-    places = ", ".join(sorted({fact["device"] for fact in facts.values()}))
-    report("training", f"Training on pairs ({places})", rows, figures, facts)
+
+    def compared(size: str, device: str) -> tuple[list, list, dict[str, Any]]:
+        few = {"6x384": (16, 32), "12x768": (8, 8)}.get(size, (8, 8))
+        steps, batch = few if device == "cpu" else (200, 64)
+        shape = options.steps or steps, options.batch or batch
+        return compare(size, device, *shape, options.rounds, options.max_length)
+
+    report_sizes("training", "Training on pairs", sizes_of(options), compared)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,8 @@ Backward = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True)
-class Perturbed:
-    """The loss at a point found by projected gradient ascent: RS-RP (no steps), FGM (one) and PGD (several).
-
-    The objective is `clean` · L(e) + (1 - `clean`) · L(e + delta).
+class _Moving:
+    """What the three share: a ball, an ascent in it, and the plain step where the ball is a point.
 
     Attributes:
         ball: where delta may lie.
@@ -33,7 +31,6 @@ class Perturbed:
         steps: of ascent.
         step: length of one, in radii.
         start: radius of the ball that delta's start is drawn from, in radii; 0 starts at the text itself.
-        clean: weight of the clean loss; 0 leaves it out.
     """
 
     ball: Ball
@@ -41,13 +38,36 @@ class Perturbed:
     steps: int
     step: float
     start: float
-    clean: float
 
     def __call__(self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward) -> Tensor:
         """One step's gradients; returns the loss."""
         if not self.ball.epsilon:
             return plain_step(batch, objective, backward)
-        field, again = Field.of(model, batch, self.ball, self.special), SameDropout(batch.labels.device)
+        field = Field.of(model, batch, self.ball, self.special)
+        return self._gradients(model, batch, objective, backward, field)
+
+    def _gradients(
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, field: Field
+    ) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Perturbed(_Moving):
+    """The loss at a point found by projected gradient ascent: RS-RP (no steps), FGM (one) and PGD (several).
+
+    The objective is `clean` · L(e) + (1 - `clean`) · L(e + delta).
+
+    Attributes: as in `_Moving`, and
+        clean: weight of the clean loss; 0 leaves it out.
+    """
+
+    clean: float
+
+    def _gradients(
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, field: Field
+    ) -> Tensor:
+        again = SameDropout(batch.labels.device)
         move, gradient, value = field.drawn(self.start) if self.start else field.zero(), None, 0.0
         if self.clean:
             # The gradient at the text itself comes with the clean loss, at no cost.
@@ -70,7 +90,7 @@ class Perturbed:
 
 
 @dataclass(frozen=True)
-class FreeLB:
+class FreeLB(_Moving):
     """The mean loss along the ascent (1909.11764): each pass gives the weights' gradient and the next step's at once.
 
     The objective is `clean` · L(e) + (1 - `clean`) · mean over t of L(e + delta_t), t = 0 … `steps` - 1.
@@ -78,18 +98,12 @@ class FreeLB:
     Attributes: as in `Perturbed`; `steps` counts passes, so there are `steps` - 1 ascents.
     """
 
-    ball: Ball
-    special: frozenset[int]
-    steps: int
-    step: float
-    start: float
     clean: float
 
-    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward) -> Tensor:
-        """One step's gradients; returns the loss."""
-        if not self.ball.epsilon:
-            return plain_step(batch, objective, backward)
-        field, again = Field.of(model, batch, self.ball, self.special), SameDropout(batch.labels.device)
+    def _gradients(
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, field: Field
+    ) -> Tensor:
+        again = SameDropout(batch.labels.device)
         move, value = field.drawn(self.start) if self.start else field.zero(), 0.0
         if self.clean:
             loss = objective(batch.inputs)
@@ -127,19 +141,14 @@ DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bernoulli": berno
 
 
 @dataclass(frozen=True)
-class Smooth:
+class Smooth(_Moving):
     """SMART's smoothness (1911.03437, equation 2) and VAT: L(e) + `weight` · max over delta of D(f(e), f(e + delta)).
 
-    Attributes: as in `Perturbed`, and
+    Attributes: as in `_Moving`, and
         weight: of the smoothness.
         divergence: a row of `DIVERGENCES`.
     """
 
-    ball: Ball
-    special: frozenset[int]
-    steps: int
-    step: float
-    start: float
     weight: float
     divergence: str
 
@@ -149,11 +158,10 @@ class Smooth:
                 f"smart: divergence '{self.divergence}' is not known; {nearest(self.divergence, list(DIVERGENCES))}"
             )
 
-    def __call__(self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward) -> Tensor:
-        """One step's gradients; returns the loss."""
-        if not self.ball.epsilon:
-            return plain_step(batch, objective, backward)
-        field, again = Field.of(model, batch, self.ball, self.special), SameDropout(batch.labels.device)
+    def _gradients(
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, field: Field
+    ) -> Tensor:
+        again = SameDropout(batch.labels.device)
         differ = DIVERGENCES[self.divergence]
         logits = objective.logits(batch.inputs)
         # The divergence is flat at the text itself: the ascent has to start beside it.

@@ -113,3 +113,14 @@ def _wait_for(address: str, log: Path, limit: float = 120) -> None:
         except OSError:
             time.sleep(0.3)
     pytest.fail(f"JupyterLab did not start in {limit} s: {log.read_text()[-2000:]}")
+
+
+def run_all(page, url: str) -> None:
+    """Opens a notebook in JupyterLab and starts all its cells; does not wait for them."""
+    page.goto(url)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    page.wait_for_selector(".jp-Spinner", state="hidden")
+    page.wait_for_timeout(3000)  # commands given at the first idle are lost
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.chromium import lab, needs_chromium, tab
+from tests.browser.chromium import lab, needs_chromium, run_all, tab
 from tests.sample_notebooks import EXPLORE, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
@@ -17,13 +17,7 @@ def notebook(tmp_path_factory):
     write_notebook(folder / "nb" / "03_switch.ipynb", *EXPLORE)
     with lab(folder / "nb", folder) as address, tab(folder / "chromium", width=1500, height=1600) as opened:
         page = opened.page
-        page.goto(f"{address}/lab/tree/03_switch.ipynb?reset")
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        page.wait_for_selector(".jp-Spinner", state="hidden")
-        page.wait_for_timeout(3000)  # commands given at the first idle are lost
-        page.locator(".jp-Notebook .jp-Cell").first.click()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        run_all(page, f"{address}/lab/tree/03_switch.ipynb?reset")
         page.wait_for_selector(".widget-text input[list]")
         page.wait_for_selector(".vega-embed canvas, .vega-embed svg")
         page.keyboard.press("Control+b")  # the file browser goes
