@@ -114,9 +114,8 @@ def train(
 ) -> None:
     """Trains the rankers of a profile."""
     lab = _lab(profile, [*(set_ or []), *([f"robust=[{robust}]"] if robust else [])])
-    for system in _systems(lab, condition):
-        stage = lab.train(system)
-        print(f"{system.slug}: {stage.path / 'model'}")
+    for slug, stage in lab.train_all(_systems(lab, condition)).items():
+        print(f"{slug}: {stage.path / 'model'}")
 
 
 @app.command()
@@ -126,8 +125,12 @@ def rerank(
     set_: Settings = None,
 ) -> None:
     """Re-ranks the candidates of every language pair, training what is missing."""
+    from cslab.jobs import make_all
+
     lab = _lab(profile, set_)
-    for system in _systems(lab, condition):
+    systems = _systems(lab, condition)
+    make_all([(lab, system) for system in systems], "runs", lab.profile.jobs)
+    for system in systems:
         print(f"{system.slug}: {', '.join(lab.runs(system))}")
 
 

@@ -208,6 +208,7 @@ class Profile(Strict):
     tests: dict[str, FurtherTest] = Field(default_factory=dict)  # further collections, by name
     rates: Rates = Rates()
     ablations: list[str] = Field(default_factory=list)  # rows of `cslab.systems.ABLATIONS`
+    jobs: int = Field(1, ge=1)  # rankers trained or asked at a time, each with its share of the cores or its own GPU
 
 
 def profiles_folder() -> Path:

@@ -13,15 +13,17 @@ import pandas as pd
 
 from cslab.collections.collection import Collection, save_collection
 from cslab.collections.trec import write_run
+from cslab.config import LexiconSettings
 from cslab.evaluation.dev import dev_evaluation
 from cslab.evaluation.measures import score_run
 from cslab.evaluation.settings import Task, make_task
 from cslab.evaluation.translate import translate_task
 from cslab.languages import pair as split_pair
+from cslab.lexicon.lexicon import Lexicon, write_lexicon
 from cslab.processes import processes
 from cslab.sources.collections import dev_queries
 from cslab.store import CslabError
-from cslab.systems import INVERSE, PLAIN, System
+from cslab.systems import INVERSE, PLAIN, System, asked_in, pairs_of
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
@@ -36,6 +38,26 @@ def keep_collection(found: Collection, folder: Path) -> dict[str, Any]:
     queries = {code: len(texts) for code, texts in found.queries.items()}
     documents = {code: len(texts) for code, texts in found.documents.items()}
     return {"name": found.name, "queries": queries, "documents": documents}
+
+
+def keep_lexicon(found: Lexicon, settings: LexiconSettings, inverse: bool, folder: Path) -> dict[str, Any]:
+    """Saves what is used of a lexicon, inverted or cut to the best translations, and counts it."""
+    kept = found.without_identities() if settings.drop_identities else found
+    kept = kept.inverted() if inverse else kept.top(settings.top)
+    write_lexicon(kept, folder / "lexicon.tsv.gz")
+    return {"entries": len(kept), "read": len(found), "identity share": round(found.identity_share(), 4)}
+
+
+def extend_encoder(lab: "Lab", folder: Path) -> dict[str, Any]:
+    """Adds the lexicons' words to the vocabulary of the profile's encoder; `encoder/` goes into the folder."""
+    from cslab.ranking.cross_encoder import load_encoder, save_encoder
+    from cslab.ranking.vocabulary import extend_vocabulary
+
+    settings = lab.profile.encoder
+    plain = load_encoder(settings.name, device="cpu")
+    longer = extend_vocabulary(plain, lab.lexicons(), words=settings.words)
+    save_encoder(longer, folder / "encoder", {"base": settings.name, "words per language": settings.words})
+    return {"vocabulary": len(plain.tokenizer), "extended": len(longer.tokenizer)}
 
 
 def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
@@ -111,7 +133,7 @@ def read_as(lab: "Lab", system: System, task: Task) -> Task:
     if system.condition.test_text == "as is":
         return task
     by = "own" if system.condition.test_text == "translated" else "query"
-    return translate_task(task, lab.lexicons(INVERSE, lab.asked_in(system)), by)
+    return translate_task(task, lab.lexicons(INVERSE, asked_in(lab.profile, system)), by)
 
 
 def rerank_system(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
@@ -119,7 +141,7 @@ def rerank_system(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     from cslab.ranking.cross_encoder import load_encoder
     from cslab.ranking.rerank import rerank_all
 
-    tasks = {pair: read_as(lab, system, lab.task(pair)) for pair in lab.pairs_of(system)}
+    tasks = {pair: read_as(lab, system, lab.task(pair)) for pair in pairs_of(lab.profile, system)}
     encoder = load_encoder(str(lab.train(system).path / "model"))
     first = processes()[0] == 0
     if first:

@@ -13,6 +13,8 @@ from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cslab.processes import apart, processes, wait
 from cslab.store import Stage, code_version, partial_folder, run_stage, sha256_file, stage_key, stage_state
 
@@ -97,6 +99,16 @@ def once(make: Callable[..., Recipe]) -> Callable[..., Recipe]:
         return self._recipes[key]
 
     return kept
+
+
+def states(recipes: Sequence[Recipe], home: Path) -> pd.DataFrame:
+    """Stage, name, state and, where it is done, the seconds it took; stages are named from the folder `home` on."""
+    rows = []
+    for recipe in recipes:
+        state = recipe.state()
+        seconds = recipe.make().seconds if state == "done" else None
+        rows.append((recipe.path.parent.relative_to(home).as_posix(), recipe.path.name, state, seconds))
+    return pd.DataFrame(rows, columns=["stage", "name", "state", "seconds"])
 
 
 def file_hashes(files: Sequence[Path]) -> dict[str, str]:

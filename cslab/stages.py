@@ -22,11 +22,19 @@ from cslab.config import Profile, load_profile, outputs_folder
 from cslab.evaluation.measures import by_setting, read_scores, write_scores
 from cslab.evaluation.settings import Task, make_task
 from cslab.findings import cost_text
-from cslab.languages import is_pool, pool_of
+from cslab.jobs import make_all
 from cslab.languages import pair as split_pair
-from cslab.lexicon.lexicon import Lexicon, read_lexicon, write_lexicon
-from cslab.makers import keep_collection, labelled, rerank_system, score_systems, train_ranker
-from cslab.recipe import Recipe, file_hashes, once
+from cslab.lexicon.lexicon import Lexicon, read_lexicon
+from cslab.makers import (
+    extend_encoder,
+    keep_collection,
+    keep_lexicon,
+    labelled,
+    rerank_system,
+    score_systems,
+    train_ranker,
+)
+from cslab.recipe import Recipe, file_hashes, once, states
 from cslab.sources import (
     collection_files,
     lexicon_files,
@@ -39,8 +47,7 @@ from cslab.sources import (
 from cslab.sources import read_lexicon as read_source
 from cslab.sources.collections import TAUGHT, run_files
 from cslab.store import CslabError, Stage, nearest, read_jsonl
-from cslab.systems import INVERSE, PLAIN, TITLES, WORDS, System, systems_of, variations
-from cslab.training.conditions import BY_QUERY
+from cslab.systems import INVERSE, PLAIN, TITLES, WORDS, System, asked_in, pairs_of, systems_of, variations
 
 if TYPE_CHECKING:
     from cslab.training.pairs import Pairs
@@ -73,6 +80,10 @@ class Lab:
     base: "Lab | None" = None
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
     _recipes: dict[tuple, Recipe] = field(default_factory=dict, repr=False)
+
+    def __reduce__(self) -> tuple:
+        # What has been worked out is left behind when it goes to another process.
+        return Lab, (self.profile, self.folder, self.base)
 
     def varied(self, profile: Profile, name: str) -> "Lab":
         """The lab of a variation of the profile."""
@@ -147,11 +158,7 @@ class Lab:
             raise CslabError(f"profile {self.profile.name}: it has no titles to switch into; set lexicon.titles")
 
         def build(folder: Path) -> dict[str, Any]:
-            found = read_source(settings, code)
-            kept = found.without_identities() if whole.drop_identities else found
-            kept = kept.inverted() if kind == INVERSE else kept.top(whole.top)
-            write_lexicon(kept, folder / "lexicon.tsv.gz")
-            return {"entries": len(kept), "read": len(found), "identity share": round(found.identity_share(), 4)}
+            return keep_lexicon(read_source(settings, code), whole, kind == INVERSE, folder)
 
         chosen = settings.model_dump(exclude={"languages", "titles", "alternatives", "inverse"})
         config = {"kind": kind, "settings": chosen, "top": whole.top, "drop": whole.drop_identities, "language": code}
@@ -186,13 +193,7 @@ class Lab:
         encoder = self.profile.encoder
 
         def build(folder: Path) -> dict[str, Any]:
-            from cslab.ranking.cross_encoder import load_encoder, save_encoder
-            from cslab.ranking.vocabulary import extend_vocabulary
-
-            plain = load_encoder(encoder.name, device="cpu")
-            longer = extend_vocabulary(plain, self.lexicons(), words=encoder.words)
-            save_encoder(longer, folder / "encoder", {"base": encoder.name, "words per language": encoder.words})
-            return {"vocabulary": len(plain.tokenizer), "extended": len(longer.tokenizer)}
+            return extend_encoder(self, folder)
 
         config = {"encoder": encoder.name, "words": encoder.words}
         place, rooms = self.folder / "encoders" / "extended", ("ranking/vocabulary", "ranking/cross_encoder")
@@ -266,6 +267,12 @@ class Lab:
         """Trains a system's ranker; the model lies in `<stage>/model`, the log in `<stage>/log.jsonl`."""
         return self._model(system).make()
 
+    def train_all(self, systems: Sequence[System] | None = None) -> dict[str, Stage]:
+        """Trains the rankers of systems (default: all), as many at a time as the profile's `jobs`; by slug."""
+        systems = list(self.systems()) if systems is None else systems
+        make_all([(self, system) for system in systems], "train", self.profile.jobs)
+        return {system.slug: self.train(system) for system in systems}
+
     # --- tasks, runs, scores ---------------------------------------------------------------------------------
 
     def task(self, pair: str) -> Task:
@@ -289,39 +296,18 @@ class Lab:
         held = self.collection()
         return [c for c in self.profile.collection.languages if c in held.queries and c in held.documents]
 
-    def pairs_of(self, system: System) -> list[str]:
-        """The pairs a system is scored on: all, those it can be asked in, or the one it was trained for."""
-        if system.pair:
-            return [system.pair]
-        pairs, test_text = self.profile.evaluation.pairs, system.condition.test_text
-        if test_text == "as is":
-            return list(pairs)
-        readable = {"en", *(self.profile.lexicon.inverse or self.profile.collection.languages)}
-        by_query = test_text == BY_QUERY
-        kept = (p for p in pairs if not (by_query and is_pool(split_pair(p)[0])))
-        return [p for p in kept if set(self._languages_of(p)) <= readable]
-
-    def asked_in(self, system: System) -> list[str]:
-        """The languages, beside English, of the texts that a system is asked about."""
-        codes = (code for pair in self.pairs_of(system) for code in self._languages_of(pair))
-        return [code for code in dict.fromkeys(codes) if code != "en"]
-
-    def _languages_of(self, pair: str) -> list[str]:
-        listed = self.profile.collection.languages
-        return [c for code in split_pair(pair) for c in (pool_of(code, listed) if is_pool(code) else [code])]
-
     @once
     def _runs(self, system: System) -> Recipe:
         def build(folder: Path) -> dict[str, Any]:
             return rerank_system(self, system, folder)
 
         evaluation = self.profile.evaluation
-        config = {"pairs": self.pairs_of(system), "protocol": evaluation.protocol, "depth": evaluation.depth}
+        config = {"pairs": pairs_of(self.profile, system), "protocol": evaluation.protocol, "depth": evaluation.depth}
         config |= {"max_length": evaluation.max_length, "precision": self.profile.training.precision}
         config |= {"test text": system.condition.test_text}
         inputs, rooms = [self._test, self._model(system)], ("ranking", "evaluation/settings")
         if system.condition.test_text != "as is":
-            inputs += self._lexicons(INVERSE, self.asked_in(system))
+            inputs += self._lexicons(INVERSE, asked_in(self.profile, system))
             rooms += ("evaluation/translate", "switching")
         made = Recipe(self.folder / "runs" / system.slug, config, build, tuple(inputs), rooms, shared=True)
         return self._stage(made, lambda base: base._runs(system))
@@ -329,7 +315,7 @@ class Lab:
     def runs(self, system: System) -> dict[str, Run]:
         """Re-ranked runs by language pair."""
         path = self._runs(system).make().path
-        return {pair: read_run(path / f"{pair}.trec.gz") for pair in self.pairs_of(system)}
+        return {pair: read_run(path / f"{pair}.trec.gz") for pair in pairs_of(self.profile, system)}
 
     @cached_property
     def _scores(self) -> Recipe:
@@ -348,6 +334,7 @@ class Lab:
 
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, pair, query and measure."""
+        make_all([(self, system) for system in self.systems()], "runs", self.profile.jobs)
         return read_scores(self._scores.make().path / "scores.parquet")
 
     # --- ablations -------------------------------------------------------------------------------------------
@@ -372,6 +359,8 @@ class Lab:
 
     def ablation(self, name: str) -> pd.DataFrame:
         """The scores of an ablation; a system's name is followed by the label of its variation (`ML-CS p=0.25`)."""
+        labs = self.variations(name).values()
+        make_all([(lab, system) for lab in labs for system in lab.systems()], "runs", self.profile.jobs)
         return read_scores(self._ablation(name).make().path / "scores.parquet")
 
     # --- what is there ---------------------------------------------------------------------------------------
@@ -395,10 +384,4 @@ class Lab:
 
     def status(self) -> pd.DataFrame:
         """Stage, name, state (`done`, `stale`, `partial`, `to do`) and the seconds it took."""
-        rows = []
-        for recipe in self.recipes():
-            state = recipe.state()
-            seconds = recipe.make().seconds if state == "done" else None
-            stage = recipe.path.parent.relative_to(self.folder).as_posix()
-            rows.append((stage, recipe.path.name, state, seconds))
-        return pd.DataFrame(rows, columns=["stage", "name", "state", "seconds"])
+        return states(self.recipes(), self.folder)

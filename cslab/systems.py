@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from cslab.config import LexiconSource, Profile
+from cslab.languages import is_pool, pool_of
+from cslab.languages import pair as split_pair
 from cslab.store import CslabError, nearest
-from cslab.training.conditions import CONDITIONS, Condition
+from cslab.training.conditions import BY_QUERY, CONDITIONS, Condition
 
 PLAIN = "none"
 WORDS = "words"
@@ -79,6 +81,30 @@ def systems_of(profile: Profile) -> Iterator[System]:
                 for robust in profile.robust:
                     for seed in profile.training.seeds:
                         yield System(condition, extended, pair, seed, robust)
+
+
+def pairs_of(profile: Profile, system: System) -> list[str]:
+    """The pairs a system is scored on: all, those it can be asked in, or the one it was trained for."""
+    if system.pair:
+        return [system.pair]
+    pairs, test_text = profile.evaluation.pairs, system.condition.test_text
+    if test_text == "as is":
+        return list(pairs)
+    readable = {"en", *(profile.lexicon.inverse or profile.collection.languages)}
+    by_query = test_text == BY_QUERY
+    kept = (p for p in pairs if not (by_query and is_pool(split_pair(p)[0])))
+    return [p for p in kept if set(_languages_of(profile, p)) <= readable]
+
+
+def asked_in(profile: Profile, system: System) -> list[str]:
+    """The languages, beside English, of the texts that a system is asked about."""
+    codes = (code for pair in pairs_of(profile, system) for code in _languages_of(profile, pair))
+    return [code for code in dict.fromkeys(codes) if code != "en"]
+
+
+def _languages_of(profile: Profile, pair: str) -> list[str]:
+    listed = profile.collection.languages
+    return [c for code in split_pair(pair) for c in (pool_of(code, listed) if is_pool(code) else [code])]
 
 
 # --- ablations -----------------------------------------------------------------------------------------------

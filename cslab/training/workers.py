@@ -10,12 +10,12 @@ import contextlib
 import multiprocessing
 import os
 import sys
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
+
+from cslab.pool import follow
 
 _MAKE: list[Callable[..., Any]] = []  # in a worker process: what it makes
 
@@ -59,13 +59,7 @@ def _begin(make: Callable[..., Any], parent: int) -> None:
     """First thing in a worker: it tokenises in one thread, and ends when its parent was killed."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _MAKE[:] = [make]
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    follow(parent)
 
 
 def _make(*given: Any) -> Any:

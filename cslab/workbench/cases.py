@@ -22,6 +22,7 @@ from cslab.languages import is_pool
 from cslab.lexicon.lexicon import Lexicon
 from cslab.makers import FIRST_STAGE, read_as
 from cslab.store import CslabError, nearest
+from cslab.systems import pairs_of
 from cslab.text import words
 from cslab.workbench.links import Links
 
@@ -103,7 +104,7 @@ def experiment_of(lab: "Lab") -> Experiment:
 
     found = {pair: {} for pair in lab.profile.evaluation.pairs}
     for system in lab.systems():
-        for pair in lab.pairs_of(system):
+        for pair in pairs_of(lab.profile, system):
             found.setdefault(pair, {}).setdefault(system.name, system)
     runs = lru_cache(maxsize=4)(lab.runs)  # those of a large collection fill gigabytes
     encoders = lru_cache(maxsize=2)(lambda path: load_encoder(path))

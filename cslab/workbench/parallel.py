@@ -1,44 +1,20 @@
 """Notebooks side by side, each in a process of its own, in the order of what they need.
 
-A process, not a thread: an interruption from the keyboard then reaches each of them as it reaches a single one. What
-they print comes line by line through one queue.
+What they print comes line by line through one stream.
 
     side_by_side(notebooks, jobs=4, work=partial(run, profile=profile), stream=sys.stdout)
 """
 
-import io
-import multiprocessing
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from typing import Any, TextIO
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TextIO
 
+from cslab.pool import Queued, pool
 from cslab.workbench.execute import Notebook
-
-_lines: Any = None  # in a process of the pool: the queue that its lines go to
-
-
-class _Queued(io.TextIOBase):
-    """A stream whose whole lines go to the queue, those that are written at once in one piece."""
-
-    def __init__(self) -> None:
-        self.rest = ""
-
-    def write(self, text: str) -> int:
-        whole, end, self.rest = (self.rest + text).rpartition("\n")
-        if end:
-            _lines.put(whole + end)
-        return len(text)
-
-
-def _begin(lines: Any) -> None:
-    global _lines
-    _lines = lines
 
 
 def _call(work: Callable[..., int], notebook: Notebook) -> int:
-    return work(notebook, stream=_Queued())
+    return work(notebook, stream=Queued())
 
 
 def ready(waiting: Sequence[Notebook], running: Iterable[Notebook]) -> list[Notebook]:
@@ -64,18 +40,13 @@ def side_by_side(notebooks: Sequence[Notebook], jobs: int, work: Callable[..., i
     Returns:
         0, or 1 if one failed.
     """
-    context = multiprocessing.get_context("spawn")
-    lines = context.SimpleQueue()
     waiting, running, status = list(notebooks), {}, 0
-    with (
-        _copied(lines, stream),
-        ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(lines,)) as pool,
-    ):
+    with pool(jobs, stream) as executor:
         while running or (waiting and not status):
             try:
                 for notebook in [] if status else ready(waiting, running.values())[: jobs - len(running)]:
                     waiting.remove(notebook)
-                    running[pool.submit(_call, work, notebook)] = notebook
+                    running[executor.submit(_call, work, notebook)] = notebook
                 done: set[Future[int]] = wait(running, return_when=FIRST_COMPLETED).done
             except KeyboardInterrupt:
                 status = 1  # each of those that run is interrupted, too, and says so
@@ -84,21 +55,3 @@ def side_by_side(notebooks: Sequence[Notebook], jobs: int, work: Callable[..., i
                 running.pop(future)
                 status = max(status, future.result())
     return status
-
-
-@contextmanager
-def _copied(lines: Any, stream: TextIO):
-    """Within the block, what comes through the queue is written to a stream."""
-
-    def copy() -> None:
-        while (text := lines.get()) is not None:
-            stream.write(text)
-            stream.flush()
-
-    thread = threading.Thread(target=copy, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        lines.put(None)
-        thread.join()

@@ -5,7 +5,7 @@ during training, `dev`); writes nothing. The view is made of plain HTML and SVG 
 beside the training, and is its own static twin.
 
     with TrainingView(lab) as view:                 # follows the logs until the block ends
-        stages = {system.slug: lab.train(system) for system in lab.systems()}
+        stages = lab.train_all()
 """
 
 import threading

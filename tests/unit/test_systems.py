@@ -6,7 +6,7 @@ from cslab.config import load_profile
 from cslab.languages import PAIR_SETS, pairs_named, pool_of
 from cslab.stages import open_lab
 from cslab.store import CslabError
-from cslab.systems import ABLATIONS, systems_of, variations
+from cslab.systems import ABLATIONS, asked_in, pairs_of, systems_of, variations
 
 GRID = ["conditions=[Zero-shot, ML-CS, ML-CS Translate-Test, BL-CS, Wiki-CS]", "lexicon.titles={source: atlas-titles}"]
 SEEDS = ["training.seeds=[1, 2]", "encoder.extend=[false, true]"]
@@ -99,9 +99,9 @@ def test_translate_test_leaves_out_what_it_cannot_read(tmp_path):
     released = "conditions=[Zero-shot Translate-Test, Zero-shot Translate-Test faithful]"
     found = lab(pairs, released, "lexicon.inverse=[de]", tmp_path=tmp_path)
     fixed, faithful = found.systems()
-    assert found.pairs_of(fixed) == ["en-en", "de-de", "xx2-en"]
-    assert found.asked_in(fixed) == ["de"]
-    assert found.pairs_of(faithful) == ["en-en", "de-de"]
+    assert pairs_of(found.profile, fixed) == ["en-en", "de-de", "xx2-en"]
+    assert asked_in(found.profile, fixed) == ["de"]
+    assert pairs_of(found.profile, faithful) == ["en-en", "de-de"]
     assert [r.path.parent.name for r in found._runs(fixed).inputs] == ["collections", "models", "inverse"]
 
 
