@@ -48,7 +48,9 @@ def notebooks(
     only: Annotated[str | None, typer.Option(help="Run this notebook alone, e.g. 03.")] = None,
     set_: Settings = None,
     html_only: Annotated[bool, typer.Option("--html-only", help="Make the report from executed notebooks.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="So many at a time (default: one per four cores).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="So many at a time (default: one per four cores, or as the profile says).")
+    ] = None,
 ) -> None:
     """Runs the notebooks headless, in order, and writes the report; what is done already is skipped."""
     from cslab.workbench.notebooks import run_notebooks

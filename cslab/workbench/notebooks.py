@@ -52,7 +52,7 @@ def run_notebooks(
         parameters: values for parameters of the notebooks' own; each must be declared by one of them.
         folder: where the notebooks are (default: `notebooks` of the project).
         stream: where progress goes (default: standard output).
-        jobs: notebooks that may run at a time (default: one for each four cores, at least one).
+        jobs: notebooks that may run at a time (default: one for each four cores, at least the profile's `jobs`).
 
     Returns:
         The exit status: 0, or 1 if a notebook failed.
@@ -69,8 +69,9 @@ def run_notebooks(
     home = Path(out or outputs_folder()) / profile.name
     executed = home / "notebooks"
     executed.mkdir(parents=True, exist_ok=True)
-    jobs = jobs or max(1, (os.cpu_count() or 1) // CORES)
-    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 and len(notebooks) > 1 else None
+    cores = os.cpu_count() or 1
+    jobs = jobs or max(cores // CORES, min(profile.jobs, cores))
+    threads = max(1, cores // jobs) if jobs > 1 and len(notebooks) > 1 else None
 
     work = partial(_one, profile=profile, home=home, keep=start is None, threads=threads)
     if html_only:
