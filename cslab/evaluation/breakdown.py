@@ -10,7 +10,7 @@ English pairs teaches keyword matching (2305.05295): gains should fall as it ris
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -124,6 +124,22 @@ def overlaps(task: Task) -> pd.DataFrame:
         if any(grade > 0 for grade in task.qrels[qid].values()):
             rows.append((task.setting, task.query_lang, task.doc_lang, qid, max(shared, default=0.0)))
     return pd.DataFrame(rows, columns=[*KEYS, "overlap"])
+
+
+def candidate_table(tasks: Iterable[Task]) -> pd.DataFrame:
+    """How much the candidates of each task hold, and how much its words give away.
+
+    Returns:
+        Index `pair`; columns `setting`, `queries`, `documents`, `first stage`, `reachable` (see `Task.reachable`) and
+        `overlap` (see `overlaps`, the mean over queries).
+    """
+    rows = [
+        (t.pair, t.setting, len(t.queries), len(t.documents), t.candidates.first_stage, t.reachable(), shared)
+        for t in tasks
+        for shared in [overlaps(t)["overlap"].mean()]
+    ]
+    columns = ["pair", "setting", "queries", "documents", "first stage", "reachable", "overlap"]
+    return pd.DataFrame(rows, columns=columns).set_index("pair")
 
 
 def differences(scores: pd.DataFrame, system: str, baseline: str, measure: str = "MRR@10") -> pd.DataFrame:

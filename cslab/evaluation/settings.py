@@ -11,14 +11,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pandas as pd
-
 from cslab.collections.collection import Collection
 from cslab.collections.trec import Run
 from cslab.languages import MIXED, is_pool, pool_of, setting
 from cslab.ranking.first_stage import candidates
 from cslab.store import CslabError
-from cslab.text import overlap, words
 
 
 @dataclass(frozen=True)
@@ -56,31 +53,6 @@ class Task:
         """Share of queries with a relevant document among the candidates: the ceiling of any re-ranker's MRR."""
         hits = (any(self.qrels[q].get(d, 0) > 0 for d in self.candidates.scores.get(q, {})) for q in self.queries)
         return sum(hits) / max(1, len(self.queries))
-
-
-def candidate_table(tasks: Iterable[Task]) -> pd.DataFrame:
-    """How much the candidates of each task hold, and how much its words give away.
-
-    Returns:
-        Index `pair`; columns `setting`, `queries`, `documents`, `first stage`, `reachable` (see `Task.reachable`) and
-        `overlap`: the share of a query's words that its relevant document repeats, the mean over queries.
-    """
-    rows = [
-        (t.pair, t.setting, len(t.queries), len(t.documents), t.candidates.first_stage, t.reachable(), _overlap(t))
-        for t in tasks
-    ]
-    columns = ["pair", "setting", "queries", "documents", "first stage", "reachable", "overlap"]
-    return pd.DataFrame(rows, columns=columns).set_index("pair")
-
-
-def _overlap(task: Task) -> float:
-    shares = [
-        overlap([w.text for w in words(text)], [w.text for w in words(task.documents[did])])
-        for qid, text in task.queries.items()
-        for did, grade in task.qrels[qid].items()
-        if grade > 0 and did in task.documents
-    ]
-    return sum(shares) / max(1, len(shares))
 
 
 def draw(seed: int, kind: str, name: str, choices: Sequence[str]) -> str:

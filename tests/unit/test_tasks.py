@@ -4,7 +4,8 @@ import pytest
 
 from cslab.collections.atlas import atlas
 from cslab.collections.collection import Collection
-from cslab.evaluation.settings import candidate_table, draw, make_task, sample_queries
+from cslab.evaluation.breakdown import candidate_table
+from cslab.evaluation.settings import draw, make_task, sample_queries
 from cslab.store import CslabError
 
 LANGUAGES = ("en", "de", "ru")
