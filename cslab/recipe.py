@@ -45,8 +45,9 @@ class Recipe:
     def make(self) -> Stage:
         """Makes the stage unless it is there."""
         rank, count = processes()
-        if count > 1 and self.state() != "done":
-            # What a build asks for is then there already: only builds of shared stages may meet other processes.
+        if self.state() != "done":
+            # What a build asks for is then there already: its time is its own, and of several processes only those
+            # that build a shared stage meet.
             for recipe in self.inputs:
                 recipe.make()
         if count > 1:
