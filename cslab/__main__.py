@@ -186,21 +186,12 @@ def ablate(
 
 @app.command("image-text")
 def image_text(profile: ProfileName = "demo", set_: Settings = None) -> None:
-    """Trains and scores the image–text models of a profile; prints recall by language, and rank variance."""
-    from cslab.evaluation.measures import to_markdown
-    from cslab.evaluation.recall import language_table, rank_variance, recall_table
+    """Trains and scores the image–text models of a profile; prints recall by language, gains, and rank variance."""
     from cslab.image_text import open_image_lab
 
     lab = open_image_lab(profile, set_ or [])
-    scores = lab.scores()
-    table = recall_table(scores)
-    for measure in ("R@1", "mean recall", "median rank"):
-        print(f"\n{measure}\n\n{to_markdown(language_table(table, measure).T)}")
-    for task in lab.tasks:
-        rows = scores[(scores["setting"] == task.name) & (scores["query_lang"] != "image")]
-        print(f"\nrank variance over {', '.join(task.languages)} ({task.name}, ranks up to 100)")
-        for system, value in rank_variance(rows, task.languages, limit=100).items():
-            print(f"  {system}: {value:.1f}")
+    print(lab.tables())
+    print(f"\ntables: {lab.folder / 'scores' / 'all' / 'recall.md'}")
 
 
 @app.command()

@@ -164,6 +164,7 @@ class ImageTextSettings(Strict):
     described: bool = False  # of `multi30k`: train on five descriptions of an image instead of one
     encoder: str = "minilm"  # of `multi30k`; scenes make their own towers
     extend: list[bool] = Field(default_factory=lambda: [False], min_length=1)  # of `multi30k`: with the lexicons' words
+    plain: list[str] = Field(default_factory=list)  # conditions that are shown without these words, too
     words: int = Field(10_000, ge=1)
     languages: list[str] = Field(default_factory=lambda: ["en", "de", "it", "ru", "ar", "nl", "fr", "es", "pt"])
     switched: list[str] = Field(default_factory=lambda: ["de", "it", "ru", "ar", "nl"], min_length=1)
@@ -199,7 +200,7 @@ class Profile(Strict):
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-    image_text: ImageTextSettings = ImageTextSettings()
+    image_text: ImageTextSettings | None = None
     conditions: list[str] = Field(default_factory=lambda: ["Zero-shot", "ML-CS"], min_length=1)
     probability: float = Field(0.5, ge=0, le=1)  # p of BL-CS and ML-CS, each side
     words: Literal["all", "content"] = "all"  # what they switch: all words, or no stop-words

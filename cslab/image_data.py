@@ -37,6 +37,11 @@ class Task:
         """Languages that ask."""
         return [code for code in self.captions.languages if self.pictures is not None or code != SOURCE]
 
+    @property
+    def target(self) -> str:
+        """What they ask for, as tables call it: `image`, or the language of the captions that are searched."""
+        return SOURCE if self.pictures is None else "image"
+
 
 def read_training_captions(settings: ImageTextSettings) -> Captions:
     """Captions to train on: English, and the languages that have translations (which only fine-tuning reads)."""

@@ -7,7 +7,7 @@ switched.
 
     lab = open_image_lab("demo")
     lab.scores()          # trains and scores whatever is not there yet
-    recall_table(lab.scores())
+    recall_table(lab.scores())          # tables also lie in `scores/all/recall.md`
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from cslab.image_data import Task, read_tasks, read_training_captions
 from cslab.lexicon.lexicon import Lexicon
 from cslab.recipe import Recipe
 from cslab.stages import Lab, open_lab
-from cslab.store import CslabError, Stage
+from cslab.store import CslabError, Stage, atomic_open
 from cslab.systems import INVERSE
 from cslab.training.caption_conditions import (
     CAPTION_CONDITIONS,
@@ -78,11 +78,16 @@ def open_image_lab(profile: str | Profile = "demo", settings: Sequence[str] = ()
     """Opens the image–text experiment of a profile.
 
     Raises:
-        CslabError: as `open_lab`, or for a condition that is not known.
+        CslabError: as `open_lab`, for a profile without this section, or a condition that is not known.
     """
     lab = open_lab(profile, settings, outputs)
     chosen = lab.profile.image_text
-    check_caption_conditions([*chosen.conditions, *chosen.corrected], f"profile {lab.profile.name}")
+    if chosen is None:
+        raise CslabError(
+            f"profile {lab.profile.name}: it has no section image_text; add one, or --set image_text.source=scenes"
+        )
+    named = [*chosen.conditions, *chosen.corrected, *chosen.plain]
+    check_caption_conditions(named, f"profile {lab.profile.name}")
     return ImageLab(lab, lab.folder / "image-text")
 
 
@@ -142,10 +147,11 @@ class ImageLab:
 
     def systems(self) -> Iterator[ImageSystem]:
         """Every model of the section, in the order of its conditions."""
-        extend = self.settings.extend if self.settings.source != "scenes" else [False]
-        for name in self.settings.conditions:
-            for extended in extend:
-                for seed in self.settings.seeds:
+        chosen = self.settings
+        for name in chosen.conditions:
+            extend = chosen.extend if chosen.source != "scenes" else [False]
+            for extended in dict.fromkeys([False, *extend] if name in chosen.plain else extend):
+                for seed in chosen.seeds:
                     yield ImageSystem(CAPTION_CONDITIONS[name], extended, seed)
 
     @cached_property
@@ -178,7 +184,7 @@ class ImageLab:
         from cslab.ranking.dual_encoder import load_dual_encoder, with_lexicons
 
         if self.settings.source == "scenes":
-            return load_dual_encoder(self._base.make().path / "model")
+            return replace(load_dual_encoder(self._base.make().path / "model"), name="scenes")
         encoder = load_dual_encoder(self.settings.encoder)
         return with_lexicons(encoder, self.lexicons, self.settings.words) if extended else encoder
 
@@ -265,31 +271,58 @@ class ImageLab:
 
     # --- scores ----------------------------------------------------------------------------------------------
 
+    def _cell(self, system: ImageSystem) -> Recipe:
+        """Scores of one system."""
+        chosen = self.settings
+
+        def build(folder: Path) -> dict[str, Any]:
+            print(f"  scoring {system.slug}", flush=True)
+            scores = self.score(system)
+            write_scores(scores, folder / "scores.parquet")
+            found = scores[scores["measure"] == "R@1"].groupby(["system", "setting"], sort=False)["value"].mean()
+            return {" ".join(name): round(100 * value, 1) for name, value in found.items()}
+
+        corrected = chosen.corrections if system.condition.name in chosen.corrected else []
+        config = self._config("train", "test", "bank", "encoder", "words", "switched", "max_length")
+        config |= {"condition": system.condition, "extended": system.extended, "seed": system.seed}
+        config |= {"corrections": corrected}
+        inputs = () if system.condition.text == "none" else (self._model(system.trained_as),)
+        if chosen.source == "scenes":
+            inputs = inputs or (self._base,)
+        else:
+            inputs += self.lab._lexicons(codes=self._switched) if system.extended and not inputs else ()
+            translated = system.condition.test_text == "translated"
+            inputs += self.lab._lexicons(INVERSE, self._switched) if translated else ()
+        return Recipe(self.folder / "scores" / system.slug, config, build, inputs, (*ROOMS, "evaluation"))
+
     @cached_property
     def _scores(self) -> Recipe:
+        cells = tuple(self._cell(system) for system in self.systems())
+
         def build(folder: Path) -> dict[str, Any]:
-            from cslab.evaluation.recall import recall_table
+            from cslab.image_tables import recall_markdown
 
-            scores = pd.concat([self.score(system) for system in self.systems()], ignore_index=True)
+            parts = [read_scores(cell.make().path / "scores.parquet") for cell in cells]
+            scores = pd.concat(parts, ignore_index=True)
             write_scores(scores, folder / "scores.parquet")
-            table = recall_table(scores, rounds=200)
-            means = table.groupby(["system", "setting"], sort=False)["R@1"].mean().round(1)
-            return {f"{system} {setting}": value for (system, setting), value in means.items()}
+            with atomic_open(folder / "recall.md") as handle:
+                handle.write(recall_markdown(scores, self.tasks) + "\n")
+            return {"systems": list(dict.fromkeys(scores["system"])), "rows": len(scores)}
 
-        trained = dict.fromkeys(s.trained_as for s in self.systems() if s.condition.text != "none")
-        names = ("test", "conditions", "corrected", "corrections", "bank", "seeds", "extend", "encoder")
-        kinds = "-".join("vocab" if extended else "plain" for extended in self.settings.extend)
-        return Recipe(
-            self.folder / "scores" / kinds, self._config(*names), build, tuple(self._model(s) for s in trained),
-            (*ROOMS, "evaluation"),
-        )  # fmt: skip
+        rooms = (*ROOMS, "evaluation", "image_tables")
+        return Recipe(self.folder / "scores" / "all", self._config("test"), build, cells, rooms)
 
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, test, language, query and measure."""
         return read_scores(self._scores.make().path / "scores.parquet")
 
+    def tables(self) -> str:
+        """All tables as Markdown."""
+        return (self._scores.make().path / "recall.md").read_text(encoding="utf-8")
+
     def score(self, system: ImageSystem) -> pd.DataFrame:
         """A system's rows of the table, with those of its corrected forms."""
+        from cslab.image_tables import both_ways
         from cslab.ranking.dual_encoder import embed_texts
 
         encoder, chosen, parts = self.model(system), self.settings, []
@@ -307,7 +340,7 @@ class ImageLab:
                 asked = embed_texts(encoder, texts, max_length=chosen.max_length)
                 for way in ways:
                     name = system.name + (f" · {way.upper() if way == 'csls' else way}" if way else "")
-                    parts += _both_ways(task, code, images, asked, held, keys, name, system.seed, way, bank)
+                    parts += both_ways(task, code, images, asked, held, keys, name, system.seed, way, bank)
         return pd.concat(parts, ignore_index=True)
 
     def _keys(self, task: Task, encoder: "DualEncoder") -> tuple["Tensor", list[str]]:
@@ -347,27 +380,4 @@ class ImageLab:
         """Every stage of the section, in order."""
         trained = dict.fromkeys(s.trained_as for s in self.systems() if s.condition.text != "none")
         first = [self._base] if self.settings.source == "scenes" else []
-        return [*first, *(self._model(s) for s in trained), self._scores]
-
-
-def _both_ways(
-    task: Task, code: str, images: Sequence[str], asked: "Tensor", held: Sequence[str], keys: "Tensor", name: str,
-    seed: int, way: str | None, bank: tuple["Tensor", "Tensor"] | None,
-) -> list[pd.DataFrame]:  # fmt: skip
-    """Scores of captions that ask for keys, and of keys that ask for captions."""
-    from cslab.evaluation.recall import hub_penalty, rank_scores, ranks
-
-    place = {image: row for row, image in enumerate(dict.fromkeys(held))}
-    of_query, of_key = [place[image] for image in images], [place[image] for image in held]
-    target = SOURCE if task.pictures is None else "image"
-    qids = [f"{image}#{row}" for row, image in enumerate(images)]
-    there = hub_penalty(keys, bank[0] if bank else asked, way) if way else None
-    back = hub_penalty(asked, bank[1] if bank else keys, way) if way else None
-    found = ranks(asked, keys, of_query, of_key, there)
-    returned = ranks(keys, asked, of_key, of_query, back)
-    return [
-        rank_scores(found, qids, name, code, target, seed, task.name),
-        rank_scores(
-            returned, [f"{image}#{row}" for row, image in enumerate(held)], name, target, code, seed, task.name
-        ),
-    ]
+        return [*first, *(self._model(s) for s in trained), *self._scores.inputs, self._scores]

@@ -156,26 +156,15 @@ def recall_table(scores: pd.DataFrame, rounds: int = 1000) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def language_table(table: pd.DataFrame, measure: str = "R@1") -> pd.DataFrame:
-    """System × (test, languages) with R@1 and its interval, or another column of `recall_table`, as text."""
-    shown = table.assign(asked=table["setting"] + " " + table["query_lang"] + "→" + table["doc_lang"])
-    told = [f"{v:.1f}" for v in shown[measure]]
-    if measure == "R@1":
-        ends = zip(told, shown["low"], shown["high"], strict=True)
-        told = [f"{value} [{low:.1f}, {high:.1f}]" for value, low, high in ends]
-    return shown.assign(told=told).pivot_table(
-        index="system", columns="asked", values="told", aggfunc="first", sort=False
-    )
-
-
-def mean_recall(table: pd.DataFrame, languages: Sequence[str]) -> pd.DataFrame:
+def mean_recall(table: pd.DataFrame, languages: Sequence[str], target: str = "image") -> pd.DataFrame:
     """Mean recall of each system and language over both ways, the mean of six figures (R@1, 5, 10; T2I and I2T).
 
     Args:
         table: of `recall_table`.
         languages: which to show, as columns.
+        target: what captions ask for: `image`, or the language of other captions.
     """
-    lang = table["query_lang"].where(table["query_lang"] != "image", table["doc_lang"])
+    lang = table["query_lang"].where(table["query_lang"] != target, table["doc_lang"])
     wide = table.assign(language=lang).pivot_table(
         index="system", columns="language", values="mean recall", aggfunc="mean", sort=False
     )

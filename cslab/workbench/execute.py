@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from cslab.config import ROOT, Profile
-from cslab.store import CslabError, code_version, fingerprint, read_json, write_json
+from cslab.store import CslabError, code_version, fingerprint, nearest, read_json, write_json
 from cslab.workbench.imports import quick_schemas
 from cslab.workbench.parameters import TAG
 from cslab.workbench.progress import Progress, clock
@@ -68,6 +68,15 @@ class Notebook:
         if not isinstance(told, list) or not all(isinstance(n, str) and re.fullmatch(r"\d\d", n) for n in told):
             raise CslabError(f'{self.path}: metadata cslab.after is {told!r}; expected numbers such as ["04"]')
         return tuple(told)
+
+    def lacks(self, profile: Profile) -> str | None:
+        """The setting that adds the section it shows (metadata `cslab.needs`), if a profile lacks it; else None."""
+        setting = self.content["metadata"].get("cslab", {}).get("needs", "")
+        section = setting.partition("=")[0].partition(".")[0]
+        if section and section not in Profile.model_fields:
+            known = nearest(section, list(Profile.model_fields))
+            raise CslabError(f"{self.path}: metadata cslab.needs names '{section}', no section of profiles; {known}")
+        return setting if section and getattr(profile, section) is None else None
 
     def key(self, profile: Profile) -> str:
         """What its result depends on besides the stages in the profile's folder."""

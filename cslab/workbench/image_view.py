@@ -16,8 +16,10 @@ import pandas as pd
 
 from cslab.collections.scene_pictures import draw, png
 from cslab.collections.scenes import Scene, caption
-from cslab.image_text import ImageLab, ImageSystem, Task
+from cslab.image_data import Task
+from cslab.image_text import ImageLab, ImageSystem
 from cslab.store import CslabError
+from cslab.training.caption_conditions import SOURCE
 from cslab.workbench import html
 from cslab.workbench.explorer import Explorer, field, shorten
 from cslab.workbench.imports import quick_schemas
@@ -52,28 +54,66 @@ def grid_html(
     for rank, (image, score) in enumerate(found, start=1):
         hit = image == right
         edge = "3px solid #009E73" if hit else "3px solid transparent"
-        mark = ' <span class="cs-tag">right</span>' if hit else ""
         shown = image_html(draw(scenes[image]), caption(scenes[image], lang))
         cells.append(
             f'<figure style="margin:0;border:{edge};border-radius:4px">{shown}'
-            f'<figcaption class="cs-muted">{rank}. {score:.2f}{mark}</figcaption></figure>'
+            f'<figcaption class="cs-muted">{_rank(rank, score, hit)}</figcaption></figure>'
         )
-    body = f'<div style="display:flex;flex-wrap:wrap;gap:.4em">{"".join(cells)}</div>'
+    return _row(cells, ".4em")
+
+
+def list_html(found: Sequence[tuple[str, float]], texts: Mapping[str, Sequence[str]], right: str = "") -> str:
+    """Found captions one below the other, with the marks of `grid_html`.
+
+    Args:
+        found: (image, score), best first.
+        texts: image → its English captions.
+        right: the image whose caption was asked for, if it is known.
+    """
+    rows = "".join(
+        f"<tr><td>{html.text_html(texts[image][0], SOURCE)}</td>"
+        f'<td class="cs-muted" style="white-space:nowrap">{_rank(rank, score, image == right)}</td></tr>'
+        for rank, (image, score) in enumerate(found, start=1)
+    )
+    return html.stack(f'<div class="cslab"><table>{rows}</table></div>')
+
+
+def found_html(task: Task, found: Sequence[tuple[str, float]], right: str = "") -> str:
+    """What a model finds in a task: images, or English captions where there are none."""
+    if task.pictures is None:
+        return list_html(found, task.captions.texts[SOURCE], right)
+    return grid_html(found, task.pictures, right)
+
+
+def _rank(rank: int, score: float, hit: bool) -> str:
+    return f"{rank}. {score:.2f}" + (' <span class="cs-tag">right</span>' if hit else "")
+
+
+def _row(cells: Sequence[str], gap: str) -> str:
+    body = f'<div style="display:flex;flex-wrap:wrap;gap:{gap};align-items:flex-start">{"".join(cells)}</div>'
     return html.stack(f'<div class="cslab">{body}</div>')
 
 
-def scene_html(scene: Scene, codes: Sequence[str]) -> str:
-    """A scene with its caption in some languages."""
+def item_html(task: Task, image: str, codes: Sequence[str]) -> str:
+    """An image, where there are images, with a caption of it in some languages."""
     rows = "".join(
-        f"<tr><th>{escape(language_name(code))}</th><td>{html.text_html(caption(scene, code), code)}</td></tr>"
-        for code in codes
-    )
-    shown = image_html(draw(scene), caption(scene, "en"), zoom=3)
-    return html.columns({"": shown, "captions": f"<table>{rows}</table>"})
+        f"<tr><th>{escape(language_name(code))}</th><td>{_first(task, image, code)}</td></tr>"
+        for code in codes if image in task.captions.texts.get(code, ())
+    )  # fmt: skip
+    return _row([*_pictures(task, [image], zoom=3), f"<table>{rows}</table>"], "1.2em")
+
+
+def _first(task: Task, image: str, code: str) -> str:
+    return html.text_html(task.captions.texts[code][image][0], code)
+
+
+def _pictures(task: Task, images: Sequence[str], zoom: int = 2) -> list[str]:
+    scenes = [] if task.pictures is None else [task.pictures[image] for image in images]
+    return [image_html(draw(scene), caption(scene, SOURCE), zoom) for scene in scenes]
 
 
 class CaptionSearch(Explorer):
-    """A query in any language, one's own too, and the images that two models find for it."""
+    """A query in any language, one's own too, and what two models find for it: images, or English captions."""
 
     def __init__(
         self,
@@ -87,13 +127,13 @@ class CaptionSearch(Explorer):
 
         Args:
             lab: whose models search.
-            task: whose images are searched; it must have pictures.
-            systems: to choose from; the first and the last are shown at first.
+            task: whose images (or English captions) are searched.
+            systems: to choose from; the first two are shown at first.
             examples: (language, caption, image) to pick from.
             k: images shown.
         """
-        if task.pictures is None or not systems or not examples:
-            raise CslabError("CaptionSearch: give a task with pictures, at least one system and one example")
+        if not systems or not examples:
+            raise CslabError("CaptionSearch: give at least one system and one example")
         self.lab, self.task, self.k, self.examples = lab, task, k, list(examples)
         self.systems = {system.name: system for system in systems}
         picks = [(f"{code} · {shorten(text)}", i) for i, (code, text, _) in enumerate(examples)]
@@ -101,7 +141,7 @@ class CaptionSearch(Explorer):
         self.text = field(w.Text, "query", examples[0][1], "40rem", continuous_update=False, label_width="5rem")
         names = list(self.systems)
         self.first = field(w.Dropdown, "model", names[0], "18rem", options=names)
-        self.second = field(w.Dropdown, "beside it", names[-1], "18rem", options=names)
+        self.second = field(w.Dropdown, "beside it", names[:2][-1], "18rem", options=names)
         super().__init__([[self.example], [self.text], [self.first, self.second]])
 
     def react(self, control: w.Widget) -> None:
@@ -113,13 +153,14 @@ class CaptionSearch(Explorer):
         """The images that each model finds."""
         if not self.text.value.strip():
             return html.note_html("write a query, e.g. two red balls on the left")
-        _, text, image = self.examples[self.example.value]
-        right = image if self.text.value == text else ""
+        code, text, image = self.examples[self.example.value]
+        known = self.text.value == text
         shown = {}
         for name in dict.fromkeys((self.first.value, self.second.value)):
             found = self.lab.search(self.systems[name], self.task, [self.text.value], self.k)[0]
-            shown[name] = grid_html(found, self.task.pictures, right)
-        return html.columns(shown)
+            shown[name] = found_html(self.task, found, image if known else "")
+        asked = [item_html(self.task, image, list(dict.fromkeys((code, SOURCE))))] if known else []
+        return html.stack(*asked, html.columns(shown))
 
     def settings(self) -> str:
         """The query and the models."""
@@ -130,7 +171,7 @@ class CaptionSearch(Explorer):
 
 
 def recall_bars(table: pd.DataFrame, codes: Sequence[str], setting: str = "scenes") -> alt.TopLevelMixin:
-    """R@1 of captions that ask for images, by language and system, with 95 % bootstrap intervals.
+    """R@1 of captions that ask, by language and system, with 95 % bootstrap intervals.
 
     Args:
         table: of `recall_table`.
@@ -143,14 +184,15 @@ def recall_bars(table: pd.DataFrame, codes: Sequence[str], setting: str = "scene
     rows = rows.assign(value=rows["R@1"])[["system", "query_lang", "value", "low", "high"]]
     systems = list(dict.fromkeys(rows["system"]))
     tones = [PALETTE[i % len(PALETTE)] for i in range(len(systems))]
-    base = alt.Chart(rows, width=alt.Step(13), height=220).encode(
-        x=alt.X("system:N", sort=systems, title=None, axis=None), tooltip=list(rows.columns)
+    # Systems stand in words beside their bars: there may be more of them than colours that can be told apart.
+    base = alt.Chart(rows, width=72, height=alt.Step(18)).encode(
+        y=alt.Y("system:N", sort=systems, title=None, axis=alt.Axis(labelLimit=220)), tooltip=list(rows.columns)
     )
     bars = base.mark_bar().encode(
-        y=alt.Y("value:Q", title="R@1 × 100", scale=alt.Scale(domain=[0, 100])),
-        color=alt.Color("system:N", sort=systems, scale=alt.Scale(domain=systems, range=tones), title=None),
+        x=alt.X("value:Q", title=None, scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(values=[0, 50, 100])),
+        color=alt.Color("system:N", sort=systems, scale=alt.Scale(domain=systems, range=tones), legend=None),
     )
-    lines = base.mark_rule().encode(y="low:Q", y2="high:Q")
+    lines = base.mark_rule().encode(x="low:Q", x2="high:Q")
     return alt.layer(bars, lines).facet(column=alt.Column("query_lang:N", sort=list(codes), title=None), spacing=6)
 
 
@@ -191,3 +233,31 @@ def failures(lab: ImageLab, system: ImageSystem, task: Task, codes: Sequence[str
         share = {name: 100 * np.mean([name in one for one in wrong]) for name in (*ATTRIBUTES, BINDING)}
         rows[code] = {"right": 100 * np.mean([not one for one in wrong])} | share
     return pd.DataFrame(rows).T
+
+
+def misses_html(lab: ImageLab, system: ImageSystem, task: Task, codes: Sequence[str], limit: int = 100) -> str:
+    """For each language the first caption that is answered wrongly: asked, wanted, found.
+
+    Args:
+        lab: whose model searches.
+        system: the model.
+        task: what it is tested on.
+        codes: languages.
+        limit: captions asked in each language, at most.
+    """
+    rows = []
+    for code in codes:
+        images = list(task.captions.texts[code])[:limit]
+        found = lab.search(system, task, [task.captions.texts[code][image][0] for image in images], k=1)
+        wrong = [(image, first[0][0]) for image, first in zip(images, found, strict=True) if first[0][0] != image]
+        shown = [_side(task, image) for image in wrong[0]] if wrong else ["–", "–"]
+        asked = _first(task, wrong[0][0], code) if wrong else "–"
+        cells = (f"<th>{escape(language_name(code))}</th>", *(f"<td>{cell}</td>" for cell in (asked, *shown)))
+        rows.append(f"<tr>{''.join(cells)}<td>{len(wrong)} of {len(images)}</td></tr>")
+    head = "".join(f"<th>{name}</th>" for name in ("language", "asked", "wanted", "found first", "wrong"))
+    return html.stack(f'<div class="cslab"><table><tr>{head}</tr>{"".join(rows)}</table></div>')
+
+
+def _side(task: Task, image: str) -> str:
+    """What stands for an image: the picture, or its English caption."""
+    return "".join(_pictures(task, [image], zoom=1)) or _first(task, image, SOURCE)

@@ -5,7 +5,8 @@ self-contained file), `NN.summary.json` (by the notebook's own last cell), `NN.r
 `outputs/<profile>/index.html`. A notebook whose source, parameters, profile, code and stages are unchanged is kept. The
 first failure stops the run; the failed notebook stays to be looked at, and the same command goes on there. Notebooks
 that do not read what others write run side by side where there are cores for it (metadata `cslab.after` of a notebook:
-the numbers of those it needs; without it, all before it).
+the numbers of those it needs; without it, all before it). One that shows a section that the profile lacks is left out
+(metadata `cslab.needs`: a setting that would add the section).
 
     cslab notebooks --profile demo --from 03
 """
@@ -95,6 +96,11 @@ def _one(notebook: Notebook, profile: Profile, home: Path, keep: bool, threads: 
     """Runs a notebook and writes its page, unless it is to be kept and nothing changed."""
     from cslab.workbench.report import export_notebook
 
+    if setting := notebook.lacks(profile):
+        section = setting.partition(".")[0]
+        what = f"{notebook.path.stem}: left out, profile '{profile.name}' has no section {section}"
+        print(f"{what}; to see it, add one, or --set {setting}", file=stream, flush=True)
+        return 0
     if keep and is_current(notebook, profile, home):
         print(f"{notebook.path.stem}: nothing changed, kept", file=stream, flush=True)
         return 0

@@ -2,11 +2,16 @@
 
 import gzip
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from cslab.collections.captions import Captions
 from cslab.config import make_profile
-from cslab.evaluation.recall import language_table, recall_table
-from cslab.image_text import open_image_lab
+from cslab.evaluation.recall import rank_scores, recall_table
+from cslab.image_data import Task
+from cslab.image_tables import asked_table, gains_table
+from cslab.image_text import ImageLab, open_image_lab
 from cslab.store import CslabError
 from cslab.training.caption_conditions import CAPTION_CONDITIONS
 from tests.tiny_towers import sentence_folder
@@ -38,7 +43,44 @@ def test_scenes_end_to_end(scene_lab):
     }
     assert set(table["queries"]) == {6, 12}  # pictures; captions, two each
     assert (scores.loc[scores["measure"] == "Rank", "value"] >= 1).all()
-    assert language_table(table).shape == (len(names), 6)
+    text = scene_lab.tables()
+    assert text.startswith("## scenes: 12 captions of each language ask for images")
+    assert [f"\n| {name} |" in text for name in names] == [True] * len(names)
+
+
+def test_tables_by_hand():
+    found = {"Zero-shot": {"de": [2, 2, 1, 9], "fr": [1, 2, 2, 9]}, "ML-CS": {"de": [1, 1, 1, 9], "fr": [1, 1, 1, 9]}}
+    rows = [
+        rank_scores(np.array(ranks), list("abcd"), system, code, "en", kind="real")
+        for system, by_language in found.items() for code, ranks in by_language.items()
+    ]  # fmt: skip
+    task = Task("real", Captions("real", {code: dict.fromkeys("abcd", ("x",)) for code in ("en", "de", "fr")}))
+    scores = pd.concat(rows)
+    asked = asked_table(scores, task, rounds=20)
+    assert list(asked) == ["de", "fr"]
+    assert asked.loc["ML-CS", "de"].startswith("75.0 [")
+    gains = gains_table(scores, task, rounds=50)
+    assert list(gains) == ["mean of de, fr", "over Zero-shot", "over ML-CS"]
+    assert gains.loc["Zero-shot", "mean of de, fr"].startswith("25.0 [")
+    assert gains.loc["ML-CS", "over Zero-shot"].startswith("+50.0 [")
+    assert pd.isna(gains.loc["Zero-shot", "over Zero-shot"])
+
+
+def test_scoring_goes_on_where_it_was_cut_off(scene_lab, monkeypatch):
+    import shutil
+
+    scene_lab.scores()
+    lab = open_image_lab(scene_lab.lab.profile, outputs=scene_lab.lab.folder.parent)
+    for path in (scene_lab.folder / "scores").glob("*"):
+        if path.name in ("all", "ml-cs-freelb-s1"):
+            shutil.rmtree(path)
+    asked = []
+    monkeypatch.setattr(ImageLab, "score", lambda self, system: asked.append(system.slug) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        lab.scores()
+    assert asked == ["ml-cs-freelb-s1"]
+    monkeypatch.undo()
+    assert len(lab.scores()) == len(scene_lab.scores())
 
 
 def test_what_is_asked_in_another_way_is_not_trained_twice(scene_lab):
@@ -101,7 +143,16 @@ def test_views_of_an_item(caption_lab):
     assert set(texts["Fine-tuning"]) == {("a rot fuchs", "a red fox")}
 
 
+def test_the_encoder_as_it_is_stands_beside_the_extended_one(caption_lab):
+    profile = caption_lab.lab.profile
+    section = profile.image_text.model_copy(update={"plain": ["As it is"]})
+    lab = open_image_lab(profile.model_copy(update={"image_text": section}), outputs=caption_lab.lab.folder.parent)
+    assert [system.name for system in lab.systems()][:3] == ["As it is", "As it is+vocab", "ML-CS+vocab"]
+
+
 def test_what_is_refused(tmp_path):
+    with pytest.raises(CslabError, match="it has no section image_text; add one, or --set"):
+        open_image_lab(make_profile({"name": "x"}), outputs=tmp_path)
     with pytest.raises(CslabError, match="condition 'ML-SC' is not known; did you mean 'ML-CS'"):
         open_image_lab(make_profile({"name": "x", "image_text": {"conditions": ["ML-SC"]}}), outputs=tmp_path)
     with pytest.raises(CslabError, match="unknown key"):

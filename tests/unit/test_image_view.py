@@ -4,12 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cslab.collections.scenes import Group, Scene
+from cslab.collections.captions import Captions
+from cslab.collections.scenes import Group, Scene, scene_captions
 from cslab.config import make_profile
 from cslab.evaluation.recall import rank_scores, recall_table
+from cslab.image_data import Task
 from cslab.image_text import open_image_lab
 from cslab.store import CslabError
-from cslab.workbench.image_view import CaptionSearch, failures, grid_html, image_html, recall_bars, scene_html
+from cslab.workbench.image_view import (
+    CaptionSearch,
+    failures,
+    found_html,
+    grid_html,
+    image_html,
+    item_html,
+    misses_html,
+    recall_bars,
+)
 
 SCENES = {
     "a": Scene("a", (Group("ball", "red", 2, "left"),)),
@@ -31,7 +42,19 @@ def test_a_grid_marks_the_right_image_in_words_too():
 
 
 def test_captions_know_their_direction():
-    assert '<bdi lang="ar" dir="rtl">' in scene_html(SCENES["a"], ["en", "ar"])
+    task = Task("scenes", scene_captions(list(SCENES.values()), ["en", "ar"]), SCENES)
+    view = item_html(task, "a", ["en", "ar", "de"])
+    assert '<bdi lang="ar" dir="rtl">' in view
+    assert view.count("<img ") == 1
+    assert "German" not in view
+
+
+def test_captions_without_images_are_listed():
+    texts = {"en": {"a": ("a <red> fox",), "b": ("a hen",)}, "de": {"a": ("ein Fuchs",), "b": ("eine Henne",)}}
+    task = Task("real", Captions("real", texts))
+    assert "<img" not in item_html(task, "a", ["de"])
+    view = found_html(task, [("b", 0.9), ("a", 0.5)], right="a")
+    assert view.index("a hen") < view.index("1. 0.90") < view.index("a &lt;red&gt; fox") < view.index(">right<")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +80,9 @@ def test_search_and_failures(lab):
     assert "write a query" in widget.view.value
     table = failures(lab, systems[0], task, ["en", "de"])
     assert list(table.index) == ["en", "de"]
+    view = misses_html(lab, systems[0], task, ["en", "de"])
+    assert "6</td>" in view
+    assert view.count("<th>") == 7  # five heads, two languages
     assert ((table >= 0) & (table <= 100)).all().all()
 
 

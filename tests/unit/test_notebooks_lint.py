@@ -9,6 +9,7 @@ from statistics import median
 import altair as alt
 import pytest
 
+from cslab.config import make_profile, override
 from cslab.workbench import charts
 from cslab.workbench.parameters import TAG, cell_parameters
 from tests.real import ROOT
@@ -65,6 +66,15 @@ def test_it_takes_profile_and_settings(path):
 def test_it_says_which_notebooks_it_needs(path):
     needed = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("cslab", {}).get("after", [])
     assert set(needed) <= {other.name[:2] for other in NUMBERED if other.name < path.name}
+
+
+@each_numbered
+def test_what_it_needs_of_a_profile_can_be_set(path):
+    setting = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("cslab", {}).get("needs")
+    if setting:
+        bare = {"name": "bare"}
+        assert getattr(make_profile(bare), setting.partition(".")[0]) is None
+        assert getattr(make_profile(override(bare, [setting])), setting.partition(".")[0]) is not None
 
 
 @each

@@ -8,6 +8,7 @@ import sys
 import nbformat
 import pytest
 
+from cslab.config import make_profile
 from cslab.store import CslabError
 from cslab.workbench.notebooks import choose, find_notebooks, run_notebooks
 from cslab.workbench.parallel import ready
@@ -187,6 +188,26 @@ def test_the_same_command_goes_on_at_the_failure(folder, tmp_path):
     assert status == 0
     assert "01_first_steps: nothing changed, kept" in text
     assert "02_second_steps: done" in text
+
+
+def test_a_notebook_whose_section_the_profile_lacks_is_left_out(folder, tmp_path):
+    path = folder / "01_first_steps.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["cslab"] = {"after": [], "needs": "image_text.source=scenes"}
+    path.write_text(json.dumps(notebook))
+    (tmp_path / "bare.yaml").write_text("about: nothing but defaults\n")
+    stream = io.StringIO()
+    options = {"folder": folder, "out": tmp_path / "outputs", "stream": stream, "only": "01"}
+    assert run_notebooks(str(tmp_path / "bare.yaml"), **options) == 0
+    assert "01_first_steps: left out, profile 'bare' has no section image_text" in stream.getvalue()
+    assert "--set image_text.source=scenes" in stream.getvalue()
+    assert not list((tmp_path / "outputs").rglob("01_*"))
+    (found, _) = find_notebooks(folder, {}, {})
+    assert found.lacks(make_profile({"name": "x", "image_text": {}})) is None
+    notebook["metadata"]["cslab"]["needs"] = "image_txt.source=scenes"
+    path.write_text(json.dumps(notebook))
+    with pytest.raises(CslabError, match=r"cslab\.needs names 'image_txt'.*did you mean 'image_text'"):
+        find_notebooks(folder, {}, {})[0].lacks(make_profile({"name": "x"}))
 
 
 def after(path, *numbers):

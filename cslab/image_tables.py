@@ -1,0 +1,132 @@
+"""The tables of an image–text experiment: recall at 1 by language with its intervals, and what systems gain on others.
+
+Reads vectors and the tidy scores made of them; writes nothing. Means over languages are resampled by item: an item that
+is hard in one language is hard in the others, too.
+
+    print(recall_markdown(lab.scores(), lab.tasks))
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cslab.evaluation.formats import to_markdown
+from cslab.evaluation.measures import of_measure
+from cslab.evaluation.recall import hub_penalty, rank_scores, rank_variance, ranks, recall_table
+from cslab.evaluation.significance import bootstrap_interval
+from cslab.image_data import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MEASURES = ("mean recall", "median rank")
+BASELINES = ("Zero-shot", "Zero-shot+vocab", "ML-CS", "ML-CS+vocab")  # those that are there are compared with
+
+
+def both_ways(
+    task: Task, code: str, images: Sequence[str], asked: "Tensor", held: Sequence[str], keys: "Tensor", name: str,
+    seed: int, way: str | None, bank: tuple["Tensor", "Tensor"] | None,
+) -> list[pd.DataFrame]:  # fmt: skip
+    """Scores of captions that ask for keys, and of keys that ask for captions."""
+    place = {image: row for row, image in enumerate(dict.fromkeys(held))}
+    of_query, of_key = [place[image] for image in images], [place[image] for image in held]
+    qids = [f"{image}#{row}" for row, image in enumerate(images)]
+    there = hub_penalty(keys, bank[0] if bank else asked, way) if way else None
+    back = hub_penalty(asked, bank[1] if bank else keys, way) if way else None
+    found = ranks(asked, keys, of_query, of_key, there)
+    returned = ranks(keys, asked, of_key, of_query, back)
+    return [
+        rank_scores(found, qids, name, code, task.target, seed, task.name),
+        rank_scores(
+            returned, [f"{image}#{row}" for row, image in enumerate(held)], name, task.target, code, seed, task.name
+        ),
+    ]
+
+
+# --- tables --------------------------------------------------------------------------------------------------
+
+
+def items_found(scores: pd.DataFrame, task: Task, languages: Sequence[str]) -> pd.DataFrame:
+    """R@1 of every caption, averaged over languages that it is asked in and over seeds: captions × systems."""
+    rows = of_measure(scores, "R@1")
+    rows = rows[(rows["setting"] == task.name) & (rows["doc_lang"] == task.target)]
+    rows = rows[rows["query_lang"].isin(languages)]
+    return rows.pivot_table(index="qid", columns="system", values="value", aggfunc="mean", sort=False)
+
+
+def asked_table(
+    scores: pd.DataFrame, task: Task, measure: str = "R@1", back: bool = False, rounds: int = 1000
+) -> pd.DataFrame:
+    """System × language: captions ask for images (or English captions).
+
+    Args:
+        scores: rows of `rank_scores`.
+        task: which test.
+        measure: R@1 with its 95 % bootstrap interval, or another column of `recall_table`.
+        back: the other way: what was searched asks for captions.
+        rounds: bootstrap resamples.
+    """
+    ends = ("doc_lang", "query_lang") if back else ("query_lang", "doc_lang")
+    rows = scores[(scores["setting"] == task.name) & (scores[ends[1]] == task.target)]
+    table = recall_table(rows[rows[ends[0]].isin(task.languages)], rounds)
+    told = table[measure]
+    if measure == "R@1":
+        told = [interval_text(*row) for row in table[["R@1", "low", "high"]].to_numpy()]
+    wide = table.assign(told=told).pivot_table(
+        index="system", columns=ends[0], values="told", aggfunc="first", sort=False
+    )
+    return wide[task.languages].rename_axis(columns=None)
+
+
+def interval_text(value: float, low: float, high: float, sign: bool = False) -> str:
+    """A figure with its interval.
+
+    >>> interval_text(59.25, 55.04, 64.8), interval_text(3.0, -0.25, 6.0, sign=True)
+    ('59.2 [55.0, 64.8]', '+3.0 [-0.2, +6.0]')
+    """
+    form = "{:+.1f}" if sign else "{:.1f}"
+    return "{} [{}, {}]".format(*map(form.format, (value, low, high)))
+
+
+def gains_table(
+    scores: pd.DataFrame, task: Task, baselines: Sequence[str] = BASELINES, rounds: int = 1000
+) -> pd.DataFrame:
+    """Mean R@1 ×100 over languages but English, and gains on baselines, with paired 95 % bootstrap intervals.
+
+    Args:
+        scores: rows of `rank_scores`.
+        task: which test.
+        baselines: systems to compare with; those that are not there are left out.
+        rounds: bootstrap resamples.
+    """
+    codes = [code for code in task.languages if code != "en"]
+    found = 100 * items_found(scores, task, codes)
+
+    def told(values: pd.Series, sign: bool = False) -> str:
+        return interval_text(values.mean(), *bootstrap_interval(values.to_numpy(), rounds=rounds), sign=sign)
+
+    columns = {f"mean of {', '.join(codes)}": {name: told(found[name]) for name in found}}
+    for baseline in [name for name in baselines if name in found]:
+        others = [name for name in found if name != baseline]
+        columns[f"over {baseline}"] = {name: told(found[name] - found[baseline], sign=True) for name in others}
+    return pd.DataFrame(columns).reindex(list(found)).rename_axis("system")
+
+
+def recall_markdown(scores: pd.DataFrame, tasks: Sequence[Task], rounds: int = 1000) -> str:
+    """All tables of an experiment as Markdown, test by test."""
+    parts = []
+    for task in tasks:
+        rows = scores[scores["setting"] == task.name]
+        target = "images" if task.target == "image" else "English captions"
+        count = len(task.captions.rows(task.languages[0])[0])
+        parts.append(f"## {task.name}: {count} captions of each language ask for {target}")
+        tables = {"R@1 × 100, with 95 % bootstrap intervals over captions": asked_table(scores, task, rounds=rounds)}
+        tables["R@1 × 100, mean over languages and paired differences"] = gains_table(scores, task, rounds=rounds)
+        tables[f"R@1 × 100 the other way: {target} ask"] = asked_table(scores, task, back=True, rounds=rounds)
+        for measure in MEASURES:
+            tables[f"{measure}, captions ask"] = asked_table(scores, task, measure, rounds=2)
+        spread = rank_variance(rows[rows["doc_lang"] == task.target], task.languages, limit=100)
+        tables["rank variance over languages (ranks up to 100)"] = spread.to_frame("variance")
+        parts += [f"{title}\n\n{to_markdown(table)}" for title, table in tables.items()]
+    return "\n\n".join(parts)
