@@ -1,8 +1,11 @@
 """Ranks of 5,000 images × 25,000 captions and of 36 languages × 3,600 images: time and memory over a naive full matrix.
 
-Run with `python benchmarks/image_text.py` (about a CPU minute; `--share 0.2` for a quick look). The naive way is what
-evaluation scripts do: all similarities at once, every row sorted, the right key looked up in the order. Ours and the
-naive way take turns in one run; peaks of memory are those of a process of their own, less what the vectors took.
+    python benchmarks/image_text.py --quick         # seconds: a tenth of the images, only that it works
+    python benchmarks/image_text.py                 # some CPU minutes and 3 GiB, nearly all of it the naive way's
+
+The naive way is what evaluation scripts do: all similarities at once, every row sorted, the right key looked up in the
+order. Ours and the naive way take turns in one run; peaks of memory are those of a process of their own, less what the
+vectors took.
 """
 
 import argparse
@@ -20,7 +23,8 @@ import torch
 from cslab.evaluation.recall import ranks
 from cslab.lexicon.search import unit_rows
 
-DIMENSIONS, CAPTIONS, LANGUAGES, PARALLEL = 512, 5, 36, 3_600
+DIMENSIONS, CAPTIONS, LANGUAGES = 512, 5, 36
+COCO, CROSSMODAL = 5_000, 3_600  # images
 BUDGET = 64 << 20  # bytes of a block, ours
 
 
@@ -49,9 +53,9 @@ def ours(queries: torch.Tensor, keys: torch.Tensor, asked: np.ndarray, held: np.
 WAYS = {"naive": naive, "ours": ours}
 
 
-def coco(share: float) -> list[tuple[str, torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]]:
+def coco(share: float, images: int) -> list[tuple[str, torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]]:
     """The tasks of a COCO-like test: a share of the captions against all images, and the other way."""
-    shown, told, items = pairs(5_000, CAPTIONS)
+    shown, told, items = pairs(images, CAPTIONS)
     own = np.arange(len(shown))
     some, few = slice(0, int(share * len(told))), slice(0, int(share * len(shown)))
     return [
@@ -60,25 +64,25 @@ def coco(share: float) -> list[tuple[str, torch.Tensor, torch.Tensor, np.ndarray
     ]
 
 
-def crossmodal(languages: int) -> list[tuple[str, torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]]:
+def crossmodal(languages: int, images: int) -> list[tuple[str, torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]]:
     """The tasks of an XM3600-like test: the captions of some languages against all images."""
-    shown, told, _ = pairs(PARALLEL, languages)
-    own = np.arange(len(shown))
-    return [(f"language {n}", told[n * PARALLEL :][:PARALLEL], shown, own, own) for n in range(languages)]
+    shown, told, _ = pairs(images, languages)
+    own = np.arange(images)
+    return [(f"language {n}", told[n * images :][:images], shown, own, own) for n in range(languages)]
 
 
-def peak(way: str, task: str) -> float:
+def peak(way: str, task: str, quick: bool) -> float:
     """GiB that a way takes beyond its vectors on the whole task, in a process of its own."""
-    command = [sys.executable, __file__, "--peak", way, "--task", task]
+    command = [sys.executable, __file__, "--peak", way, "--task", task, *(["--quick"] if quick else [])]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def measure_peak(way: str, task: str) -> None:
+def measure_peak(way: str, task: str, images: int) -> None:
     """Runs one way on one task and prints by how much the peak of memory grew."""
     if task == "coco":
-        job = coco(1.0)[0][1:]
+        job = coco(1.0, images)[0][1:]
     else:
-        shown, told, items = pairs(PARALLEL, 4)  # four languages at once: the matrix of all would not fit everywhere
+        shown, told, items = pairs(images, 4)  # four languages at once: the matrix of all would not fit everywhere
         job = (told, shown, items, np.arange(len(shown)))
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is held now
     before = highest()
@@ -112,16 +116,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--share", type=float, default=0.4, help="share of the queries of 5,000 × 25,000 that is timed")
     parser.add_argument("--languages", type=int, default=4, help=f"of the {LANGUAGES} languages, those that are timed")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the images")
     parser.add_argument("--peak", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--task", default="coco", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    images = {name: size // (10 if given.quick else 1) for name, size in (("coco", COCO), ("xm3600", CROSSMODAL))}
     if given.peak:
-        return measure_peak(given.peak, given.task)
+        return measure_peak(given.peak, given.task, images[given.task])
     figures = []
-    for task, tasks in (("coco", coco(given.share)), ("xm3600", crossmodal(given.languages))):
-        spent = timed(tasks)
+    for task, size in images.items():
+        spent = timed(coco(given.share, size) if task == "coco" else crossmodal(given.languages, size))
         whole = 1 / given.share if task == "coco" else LANGUAGES / given.languages
-        peaks = {way: peak(way, task) for way in WAYS}
+        peaks = {way: peak(way, task, given.quick) for way in WAYS}
         for way in WAYS:
             print(f"  {task} {way}: {spent[way] * whole:.1f} s reckoned for the whole, {peaks[way]:.2f} GiB")
         figures += [
