@@ -276,7 +276,6 @@ class ImageLab:
         chosen = self.settings
 
         def build(folder: Path) -> dict[str, Any]:
-            print(f"  scoring {system.slug}", flush=True)
             scores = self.score(system)
             write_scores(scores, folder / "scores.parquet")
             found = scores[scores["measure"] == "R@1"].groupby(["system", "setting"], sort=False)["value"].mean()
@@ -312,13 +311,20 @@ class ImageLab:
         rooms = (*ROOMS, "evaluation", "image_tables")
         return Recipe(self.folder / "scores" / "all", self._config("test"), build, cells, rooms)
 
+    def _scored(self) -> Path:
+        """The folder with all scores; what is lacking is made stage by stage, each in its own time."""
+        if self._scores.state() != "done":
+            for recipe in self.recipes():
+                recipe.make()
+        return self._scores.make().path
+
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, test, language, query and measure."""
-        return read_scores(self._scores.make().path / "scores.parquet")
+        return read_scores(self._scored() / "scores.parquet")
 
     def tables(self) -> str:
         """All tables as Markdown."""
-        return (self._scores.make().path / "recall.md").read_text(encoding="utf-8")
+        return (self._scored() / "recall.md").read_text(encoding="utf-8")
 
     def score(self, system: ImageSystem) -> pd.DataFrame:
         """A system's rows of the table, with those of its corrected forms."""
@@ -378,6 +384,7 @@ class ImageLab:
 
     def recipes(self) -> list[Recipe]:
         """Every stage of the section, in order."""
-        trained = dict.fromkeys(s.trained_as for s in self.systems() if s.condition.text != "none")
-        first = [self._base] if self.settings.source == "scenes" else []
-        return [*first, *(self._model(s) for s in trained), *self._scores.inputs, self._scores]
+        found = [self._base] if self.settings.source == "scenes" else []
+        for cell in self._scores.inputs:
+            found += [*cell.inputs, cell]
+        return [*{recipe.path: recipe for recipe in found}.values(), self._scores]

@@ -29,7 +29,7 @@ with quick_schemas():
     import altair as alt
 
 ATTRIBUTES = ("thing", "colour", "number", "place")
-BINDING = "what goes with what"
+BINDING = "combination"
 
 
 def image_html(picture: np.ndarray, text: str, zoom: int = 2) -> str:
@@ -159,8 +159,8 @@ class CaptionSearch(Explorer):
         for name in dict.fromkeys((self.first.value, self.second.value)):
             found = self.lab.search(self.systems[name], self.task, [self.text.value], self.k)[0]
             shown[name] = found_html(self.task, found, image if known else "")
-        asked = [item_html(self.task, image, list(dict.fromkeys((code, SOURCE))))] if known else []
-        return html.stack(*asked, html.columns(shown))
+        asked = {"asked for": item_html(self.task, image, list(dict.fromkeys((code, SOURCE))))} if known else {}
+        return html.stack(*[html.columns(part) for part in (asked, shown) if part])
 
     def settings(self) -> str:
         """The query and the models."""
