@@ -311,20 +311,13 @@ class ImageLab:
         rooms = (*ROOMS, "evaluation", "image_tables")
         return Recipe(self.folder / "scores" / "all", self._config("test"), build, cells, rooms)
 
-    def _scored(self) -> Path:
-        """The folder with all scores; what is lacking is made stage by stage, each in its own time."""
-        if self._scores.state() != "done":
-            for recipe in self.recipes():
-                recipe.make()
-        return self._scores.make().path
-
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, test, language, query and measure."""
-        return read_scores(self._scored() / "scores.parquet")
+        return read_scores(self._scores.make().path / "scores.parquet")
 
     def tables(self) -> str:
         """All tables as Markdown."""
-        return (self._scored() / "recall.md").read_text(encoding="utf-8")
+        return (self._scores.make().path / "recall.md").read_text(encoding="utf-8")
 
     def score(self, system: ImageSystem) -> pd.DataFrame:
         """A system's rows of the table, with those of its corrected forms."""
