@@ -64,6 +64,7 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     """Trains the ranker of a system; `model/` and `log.jsonl` go into the folder."""
     from cslab.ranking.cross_encoder import load_encoder
     from cslab.training.loop import TrainSettings, train
+    from cslab.training.reading import on_disk
     from cslab.training.robust import steps_within
 
     training, encoder = lab.profile.training, lab.profile.encoder
@@ -76,7 +77,8 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     card = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
     card |= {"profile": lab.profile.name, "data": lab.training_collection().name}
     card |= {"lexicon": lab.profile.lexicon.source, "encoder": encoder.name}
-    pairs, texts, method = lab.pairs(), lab.texts(system), None
+    pairs, method, store = lab.pairs(), None, (lab.base or lab).folder / "tokens"
+    texts = on_disk(lab.texts(system), start.tokenizer, store, print if processes()[0] == 0 else None)
     if system.robust != PLAIN:
         from cslab.lexicon.synonyms import synonyms
         from cslab.training.robust import adversary

@@ -175,10 +175,7 @@ class PairTokens:
 
     def __post_init__(self) -> None:
         checked_truncation(self.truncation)
-        if self.max_length < self.frame.extra + 2:
-            raise CslabError(
-                f"max_length {self.max_length} leaves no room beside {self.frame.extra} special tokens; raise it"
-            )
+        self.frame.check(self.max_length)
 
     def __len__(self) -> int:
         return len(self.query_rows)

@@ -225,8 +225,7 @@ class PairIds:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_length < self.frame.extra + 2:
-            raise CslabError(f"max_length {self.max_length} leaves no room beside {self.frame.extra} special tokens")
+        self.frame.check(self.max_length)
 
     @property
     def frame(self) -> Frame:

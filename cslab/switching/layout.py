@@ -91,6 +91,15 @@ class Frame:
         """Special tokens of a pair."""
         return len(self.before) + len(self.between) + len(self.after)
 
+    def check(self, max_length: int) -> None:
+        """Makes sure that a pair of so many tokens can hold one of each text.
+
+        Raises:
+            CslabError: if it cannot.
+        """
+        if max_length < self.extra + 2:
+            raise CslabError(f"max_length {max_length} leaves no room beside {self.extra} special tokens; raise it")
+
     @classmethod
     def of(cls, tokenizer: Any, fast: Any) -> "Frame":
         """Reads the frame off a pair laid out by a tokenizer and its backend.

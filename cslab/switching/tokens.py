@@ -1,14 +1,15 @@
 """Switching in token-id space: the draw of `switch`, without running a tokenizer on the switched text.
 
 Texts are cut and tokenised once. A batch is then drawn and put together with array operations, and its ids are exactly
-those of tokenising the switched texts. Where that cannot be (see `why` and `left` of `TokenSwitcher`), texts are
-switched and tokenised in the plain way.
+those of tokenising the switched texts. Where that cannot be (see `why` and `left` of `TokenSwitcher`), or was not asked
+for, texts are switched and tokenised in the plain way.
 
     tokens = TokenSwitcher(tokenizer, Switcher(lexicons, POLICIES["ML-CS"]), queries, documents)
     tokens.draw("query", ["q1", "q2"], seed=1, epoch=0)[0]     # ids of q1 switched with Key(1, 0, "q1")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,14 +82,25 @@ class Slots(NamedTuple):
 class TokenSwitcher:
     """Texts of both sides, cut and tokenised once, and the draws over them.
 
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        switcher: what switches them.
+        queries, documents: id → text.
+        cut: by side, the ids of the texts to cut, where not all are worth the memory; the others take the plain way.
+
     Attributes:
         why: why all texts take the plain way, or None.
-        left: by side, how many texts take the plain way.
+        left: by side, how many of the texts to cut take the plain way.
         frame: how the tokenizer lays out a pair.
     """
 
     def __init__(
-        self, tokenizer: Any, switcher: Switcher, queries: Mapping[str, str], documents: Mapping[str, str]
+        self,
+        tokenizer: Any,
+        switcher: Switcher,
+        queries: Mapping[str, str],
+        documents: Mapping[str, str],
+        cut: Mapping[Side, Sequence[str]] | None = None,
     ) -> None:
         self.switcher, self.policy = switcher, switcher.policy
         self.texts: dict[Side, Mapping[str, str]] = {"query": queries, "document": documents}
@@ -96,8 +108,10 @@ class TokenSwitcher:
         self.frame = Frame.of(tokenizer, fast)
         self.bank = Bank(fast)
         self.why = unfit(self.bank.fast) or _why(switcher)
-        self._rows = {side: {key: row for row, key in enumerate(self.texts[side])} for side in SIDES}
-        self._plain = {side: np.full(len(self.texts[side]), self.why is not None) for side in SIDES}
+        wanted = self.texts if cut is None else cut
+        self._rows = {side: {key: row for row, key in enumerate(wanted[side])} for side in SIDES}
+        # The last one stands for all texts that are not cut: their row is -1.
+        self._plain = {side: np.array([*[self.why is not None] * len(self._rows[side]), True]) for side in SIDES}
         self._parts: dict[Side, list[PartTexts]] = {side: [] for side in SIDES}
         self._combinations: dict[_Combination, int] = {}
         if self.why is None:
@@ -106,8 +120,8 @@ class TokenSwitcher:
 
     @property
     def left(self) -> dict[Side, int]:
-        """By side, how many texts take the plain way."""
-        return {side: int(plain.sum()) for side, plain in self._plain.items()}
+        """By side, how many of the texts to cut take the plain way."""
+        return {side: int(plain[:-1].sum()) for side, plain in self._plain.items()}
 
     def _by_language(self, side: Side) -> bool:
         # Where n-grams lie depends on the language of the text: such texts are cut once for each.
@@ -115,20 +129,23 @@ class TokenSwitcher:
 
     def _cut(self) -> None:
         self._kinds = Kinds(self.bank, self.switcher)
-        for side, texts in self.texts.items():
+        for side in SIDES:
             languages = self.switcher.indices[side].tolist() if self._by_language(side) else [None]
-            self._parts[side] = [cut_texts(texts.values(), self._kinds, language) for language in languages]
+            self._parts[side] = [cut_texts(self._to_cut(side), self._kinds, language) for language in languages]
         self._kinds.close()
         for side in SIDES:
             self._check(side)
 
+    def _to_cut(self, side: Side) -> Iterator[str]:
+        return (self.texts[side][key] for key in self._rows[side])
+
     def _check(self, side: Side, block: int = 4096) -> None:
         """Marks the texts that have an unfit part, or whose parts do not give the tokenizer's own ids."""
-        texts, plain = list(self.texts[side].values()), self._plain[side]
-        for parts in self._parts[side] if texts else ():
+        texts, plain = self._to_cut(side), self._plain[side][:-1]
+        for parts in self._parts[side] if len(plain) else ():
             plain |= np.logical_or.reduceat(self._kinds.unfit[parts.kinds], parts.kind_starts)
-        for start in range(0, len(texts), block):
-            encoded = self.bank.encoded(texts[start : start + block])
+        for start in range(0, len(plain), block):
+            encoded = self.bank.encoded(list(islice(texts, block)))
             for parts in self._parts[side]:
                 rows = np.flatnonzero(~plain[start : start + block]) + start
                 kinds, counts = parts.of(rows)
@@ -207,12 +224,7 @@ class TokenSwitcher:
 
     def _asked(self, side: Side, ids: Sequence[str], run: tuple[int, int, int]) -> _Asked:
         seed, epoch, copy = run
-        rows_of = self._rows[side]
-        try:
-            rows = np.array([rows_of[name] for name in ids], np.int64)
-        except KeyError as error:
-            lost = f"no {side} '{error.args[0]}' among the {len(rows_of)} prepared; prepare it too"
-            raise CslabError(lost) from None
+        rows = np.array([self._rows[side].get(name, -1) for name in ids], np.int64)
         numbers = draw.key_numbers(seed, epoch, ids, copy, side)
         examples = draw.key_numbers(seed, epoch, ids, copy, "") if self.policy.subset else [0]
         steps = self.switcher.steps(side, examples) if self.switcher.rates[side] else np.ones((1, 1))
@@ -313,7 +325,11 @@ class TokenSwitcher:
         return Drawn(self.bank, entries, first, counts, lengths)
 
     def _tokenised(self, side: Side, keys: Sequence[Key], switched: bool) -> Drawn:
-        texts = [self.texts[side][key.example] for key in keys]
+        try:
+            texts = [self.texts[side][key.example] for key in keys]
+        except KeyError as error:
+            lost = f"no {side} '{error.args[0]}' among the {len(self.texts[side])} prepared; prepare it too"
+            raise CslabError(lost) from None
         if switched:
             texts = [self.switcher.text(text, key, side) for text, key in zip(texts, keys, strict=True)]
         entries = self.bank.keep(self.bank.encoded(texts))

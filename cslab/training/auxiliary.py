@@ -12,14 +12,16 @@ twice as long.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
-from cslab.ranking.pair_tokens import pair_tokens
-from cslab.training.batches import Batch, PairTexts
+from cslab.training.batches import Batch
 from cslab.training.losses import alignment, check_positives
 from cslab.training.pairs import Pairs
+from cslab.training.reading import PairTexts, Read, reading
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Alignment:
     def __post_init__(self) -> None:
         check_positives(self.pairs.labels, self.pairs.group, "the alignment")
 
+    @cached_property
+    def _read(self) -> Read:
+        return reading(self.texts, self.tokenizer, self.max_length)
+
     def __call__(self, model: nn.Module, batch: Batch, objective: Any, backward: Callable[[Tensor], None]) -> Tensor:
         """One forward pass per reading, one backward pass."""
-        rows = batch.rows.tolist()
-        tokens = pair_tokens(self.tokenizer, self.texts(batch.epoch, rows), self.max_length)
-        device = batch.labels.device
-        other = {name: tensor.to(device) for name, tensor in tokens.batch(range(len(rows))).items()}
+        tokens, device = self._read(batch.epoch, batch.rows), batch.labels.device
+        other = {name: tensor.to(device) for name, tensor in tokens.batch(np.arange(len(batch.rows))).items()}
         logits = objective.logits(batch.inputs)
         groups = (part.view(-1, self.pairs.group) for part in (logits, objective.logits(other), batch.labels))
         loss = objective.loss(logits) + self.weight * alignment(*groups)

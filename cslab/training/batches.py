@@ -1,8 +1,8 @@
 """Batches for training: which pairs, in which order, as padded tensors.
 
 The order is a pure function of (seed, step). Each epoch is a permutation of the pairs, cut into *windows* of some
-dozens of batches. The pairs of a window are switched and tokenised together, sorted by length, cut into batches of a
-fixed number of pairs, and the batches shuffled. So padding is small, lengths are those of the very text that is trained
+dozens of batches. The pairs of a window are read together (`reading`), sorted by length, cut into batches of a fixed
+number of pairs, and the batches shuffled. So padding is small, lengths are those of the very text that is trained
 on, and an interrupted training needs only its step number to go on with the same batches. What is left over at the end
 of an epoch (less than one batch) waits for the next permutation. For a loss that compares the pairs of a group, groups
 are permuted, sorted (by their longest pair) and shared among processes as wholes.
@@ -14,7 +14,7 @@ are permuted, sorted (by their longest pair) and shared among processes as whole
     True
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -22,13 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from cslab.ranking.pair_tokens import pair_tokens
 from cslab.store import CslabError
 from cslab.training.pairs import Pairs, generator
+from cslab.training.reading import PairTexts, Read, reading
 from cslab.training.workers import ahead
-
-# (epoch, indices of pairs) → their (query, document) texts; a pure function, so that order and workers do not matter.
-PairTexts = Callable[[int, Sequence[int]], list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -97,6 +94,11 @@ class Plan:
         """Steps in an epoch."""
         return self.pairs // self.batch
 
+    @property
+    def windows(self) -> int:
+        """Windows in an epoch."""
+        return -(-self.steps // self.window)
+
     def place(self, step: int) -> tuple[int, int, int]:
         """(epoch, window, batch within the window) of a step."""
         epoch, within = divmod(step, self.steps)
@@ -133,13 +135,11 @@ class _Windows:
     """Makes windows: (epoch, number) → indices of pairs, their tokens, and places batch by batch; a pure function."""
 
     plan: Plan
-    texts: PairTexts
-    tokenizer: Any
-    max_length: int
+    read: Read
 
     def __call__(self, epoch: int, number: int) -> tuple[np.ndarray, Any, list[np.ndarray]]:
         rows = self.plan.rows(epoch, number)
-        tokens = pair_tokens(self.tokenizer, self.texts(epoch, rows.tolist()), self.max_length)
+        tokens = self.read(epoch, rows)
         return rows, tokens, self.plan.cut(epoch, number, tokens.lengths)
 
 
@@ -155,7 +155,7 @@ def batches(
     parts: int = 1,
     workers: int = 0,
 ) -> Iterator[Batch]:
-    """Yields the batches of some steps; coming windows are switched and tokenised while this one is trained on.
+    """Yields the batches of some steps; coming windows are made while this one is trained on.
 
     Args:
         plan: the order.
@@ -170,7 +170,8 @@ def batches(
         workers: processes that make windows; 0 for a thread.
     """
     needed = list(dict.fromkeys(plan.place(step)[:2] for step in steps))
-    with ahead(_Windows(plan, texts, tokenizer, max_length), needed, workers) as windows:
+    read = reading(texts, tokenizer, max_length, (len(needed), plan.windows))
+    with ahead(_Windows(plan, read), needed, workers) as windows:
         current = None
         for step in steps:
             epoch, number, place = plan.place(step)

@@ -22,6 +22,8 @@ from cslab.switching.switch import Switcher, switcher
 from cslab.training.pairs import Pairs
 
 Lexicons = Mapping[str, Lexicon | Sequence[Lexicon]]
+Named = tuple[str, str]  # (language, id) of a text
+Held = Mapping[str, Mapping[str, str]]  # language → id → text
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,20 @@ class SourceTexts:
             self.pairs, indices, lambda q: one("query", self.queries, q), lambda d: one("document", self.documents, d)
         )
 
+    def named(self, epoch: int, indices: Sequence[int]) -> list[tuple[Named, Named]]:
+        """The same by language and id; switched texts are those of these names."""
+        ids = zip(self.pairs.qids[indices].tolist(), self.pairs.dids[indices].tolist(), strict=True)
+        return [((self.pairs.language, qid), (self.pairs.language, did)) for qid, did in ids]
+
+    def held(self, side: Side) -> Held:
+        """The texts of a side by language and id."""
+        return {self.pairs.language: self.queries if side == "query" else self.documents}
+
+    def holding(self, queries: Held, documents: Held) -> "SourceTexts":
+        """The same with other mappings of the same texts."""
+        code = self.pairs.language
+        return replace(self, queries=queries[code], documents=documents[code])
+
 
 SAME = 5  # one pair in so many keeps to one language
 
@@ -166,16 +182,33 @@ class TranslatedTexts:
 
     def __call__(self, epoch: int, indices: Sequence[int]) -> list[tuple[str, str]]:
         """The (query, document) texts of some pairs in an epoch."""
+        queries, documents = self.collection.queries, self.collection.documents
+        return [(queries[asked][qid], documents[told][did]) for (asked, qid), (told, did) in self.named(epoch, indices)]
+
+    def named(self, epoch: int, indices: Sequence[int]) -> list[tuple[Named, Named]]:
+        """The same by language and id."""
         ids = zip(self.pairs.qids[indices].tolist(), self.pairs.dids[indices].tolist(), strict=True)
         return [self._pair(epoch, qid, did) for qid, did in ids]
 
-    def _pair(self, epoch: int, qid: str, did: str) -> tuple[str, str]:
-        queries, documents = self.collection.queries, self.collection.documents
+    def held(self, side: Side) -> Held:
+        """The texts of a side by language and id."""
+        if side == "query":
+            return {code: self.collection.queries[code] for code in self.query_languages}
+        return {code: self.collection.documents[code] for code in self.document_languages}
+
+    def holding(self, queries: Held, documents: Held) -> "TranslatedTexts":
+        """The same with other mappings of the same texts."""
+        held = self.collection
+        queries, documents = {**held.queries, **queries}, {**held.documents, **documents}
+        return replace(self, collection=replace(held, queries=queries, documents=documents))
+
+    def _pair(self, epoch: int, qid: str, did: str) -> tuple[Named, Named]:
+        queries = self.collection.queries
         asked = self._drawn(epoch, qid, "query", [c for c in self.query_languages if qid in queries[c]])
         held = {code: found for code in self.document_languages if (found := self._counterparts(did, code))}
         same = asked in held and Key(self.seed, epoch, f"{qid}\x1f{did}").number() % SAME == 0
         told = asked if same else self._drawn(epoch, did, "document", list(held))
-        return queries[asked][qid], documents[told][held[told][0]]
+        return (asked, qid), (told, held[told][0])
 
     def _counterparts(self, did: str, code: str) -> tuple[str, ...]:
         return (did,) if code == self.pairs.language else self.collection.counterparts(did, code)

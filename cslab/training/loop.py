@@ -37,10 +37,11 @@ from cslab.ranking.cross_encoder import (
     save_encoder,
 )
 from cslab.store import CslabError, fingerprint, nearest
-from cslab.training.batches import Batch, PairTexts, Plan, batches
+from cslab.training.batches import Batch, Plan, batches
 from cslab.training.flops import Meter
 from cslab.training.losses import loss_named
 from cslab.training.pairs import Pairs
+from cslab.training.reading import PairTexts
 from cslab.training.record import Record
 from cslab.training.settings import HARMLESS, TrainSettings, learning_rate
 from cslab.training.watch import Evaluate, Watch

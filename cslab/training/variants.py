@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from cslab.ranking.cross_encoder import Encoder
-from cslab.ranking.pair_tokens import pair_tokens
 from cslab.store import CslabError
 from cslab.switching.draw import Key
 from cslab.switching.feed import PairIds
@@ -27,10 +26,11 @@ from cslab.switching.policy import Policy, policy_named
 from cslab.switching.switch import switcher
 from cslab.switching.tokens import TokenSwitcher
 from cslab.training.ball import SameDropout, alone, embedding_table, plain_step, shifted, special_ids
-from cslab.training.batches import Batch, PairTexts
+from cslab.training.batches import Batch
 from cslab.training.conditions import Lexicons, SourceTexts, TranslatedTexts
 from cslab.training.loop import Adversary, Objective
 from cslab.training.pairs import Pairs
+from cslab.training.reading import AsTheyAre, PairTexts, Switching, worth_cutting
 
 Inputs = dict[str, Tensor]
 Variants = Callable[[Batch, int], Inputs]  # (batch, copy) → the model's inputs
@@ -68,8 +68,12 @@ class Given:
         names = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         return {"attention_mask": 0} | names
 
-    def ids(self, policy: str | None = None) -> PairIds:
+    def ids(self, policy: str | None = None, whole: bool = True) -> PairIds:
         """The pairs in token-id space, switched by the condition's policy or one of `POLICIES`.
+
+        Args:
+            policy: a row of `POLICIES`; None for the condition's own.
+            whole: whether every text is cut, for those who look at alternatives, or as many as fit the memory.
 
         Raises:
             CslabError: for a condition whose text cannot be switched, or a policy that lacks a lexicon.
@@ -84,9 +88,13 @@ class Given:
             made = texts.switcher
         else:
             made = switcher(self.lexicons, self._policy(policy or "ML-CS"))
-        queries = {q: texts.queries[q] for q in dict.fromkeys(self.pairs.qids.tolist())}
-        documents = {d: texts.documents[d] for d in dict.fromkeys(self.pairs.dids.tolist())}
-        return PairIds(TokenSwitcher(self.encoder.tokenizer, made, queries, documents), self.max_length, texts.seed)
+        if whole:
+            cut = {"query": list(dict.fromkeys(self.pairs.qids.tolist()))}
+            cut["document"] = list(dict.fromkeys(self.pairs.dids.tolist()))
+        else:
+            cut = worth_cutting(self.pairs, {"query": texts.queries, "document": texts.documents})
+        tokens = TokenSwitcher(self.encoder.tokenizer, made, texts.queries, texts.documents, cut)
+        return PairIds(tokens, self.max_length, texts.seed)
 
     def _policy(self, name: str) -> Policy:
         source = self.pairs.language
@@ -104,36 +112,32 @@ class Given:
     def variants(self, policy: str | None = None) -> Variants:
         """Makes variants of batches; with a policy, of the text as that policy switches it."""
         if policy is None and isinstance(self.texts, TranslatedTexts):
-            return _OfTranslations(self.encoder, self.texts, self.max_length)
-        return _OfIds(self.ids(policy), self.pairs)
+            return _OfTranslations(AsTheyAre(self.texts, self.encoder.tokenizer, self.max_length))
+        return _OfIds(Switching(self.pairs, self.ids(policy, whole=False)))
 
 
 @dataclass(frozen=True)
 class _OfIds:
     """Variants drawn in token-id space."""
 
-    ids: PairIds
-    pairs: Pairs
+    read: Switching
 
     def __call__(self, batch: Batch, copy: int) -> Inputs:
-        qids, dids = self.pairs.qids[batch.rows].tolist(), self.pairs.dids[batch.rows].tolist()
-        window = self.ids.window(batch.epoch, qids, dids, copy)
-        return on_device(window.batch(np.arange(len(qids)), width_unit(batch)), batch)
+        window = self.read(batch.epoch, batch.rows, copy)
+        return on_device(window.batch(np.arange(len(batch.rows)), width_unit(batch)), batch)
 
 
 @dataclass(frozen=True)
 class _OfTranslations:
     """Variants in other languages drawn from a collection's translations."""
 
-    encoder: Encoder
-    texts: TranslatedTexts
-    max_length: int
+    read: AsTheyAre
 
     def __call__(self, batch: Batch, copy: int) -> Inputs:
-        seed = Key(self.texts.seed, 0, "variant", copy).number() if copy else self.texts.seed
-        texts = replace(self.texts, seed=seed)(batch.epoch, batch.rows.tolist())
-        tokens = pair_tokens(self.encoder.tokenizer, texts, self.max_length)
-        return on_device(tokens.batch(np.arange(len(texts)), width_unit(batch)), batch)
+        texts = self.read.texts
+        seed = Key(texts.seed, 0, "variant", copy).number() if copy else texts.seed
+        window = self.read.window(replace(texts, seed=seed).named(batch.epoch, batch.rows.tolist()))
+        return on_device(window.batch(np.arange(len(batch.rows)), width_unit(batch)), batch)
 
 
 def width_unit(batch: Batch) -> int:

@@ -51,6 +51,8 @@ def _in_order(pool: Executor, call: Callable[..., Any], arguments: Sequence[tupl
 
 def _processes(make: Callable[..., Any], workers: int) -> tuple[Executor, Callable[..., Any]]:
     # Forked workers share the texts and lexicons in memory; elsewhere they are sent to each once.
+    # Unless it is said outright that tokenizers may use threads, which is what they do, each fork would warn of it.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     return ProcessPoolExecutor(workers, context, _begin, (make, os.getpid())), _make
 
