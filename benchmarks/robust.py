@@ -2,6 +2,7 @@
 
     python benchmarks/robust.py                             # MiniLM, some minutes on one core
     python benchmarks/robust.py --encoder atlas --rounds 3  # the small encoder, a minute
+    python benchmarks/robust.py --quick                     # only that it works
 
 All methods take turns on the same batches of switched atlas pairs, so other work on the machine strikes all of them;
 a ratio is the median over rounds of CPU seconds (of wall seconds on a GPU). A step is forward and backward passes, the
@@ -111,7 +112,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="pairs in a batch")
     parser.add_argument("--rounds", type=int, default=12, help="timed steps of each method")
     parser.add_argument("--max-length", type=int, default=96, help="tokens of a pair")
+    parser.add_argument("--quick", action="store_true", help="the small encoder, few pairs and rounds")
     options = parser.parse_args()
+    if options.quick:
+        options.encoder, options.batch, options.rounds = "atlas", 8, 2
     torch.set_num_threads(1)
     bench = Bench(options.encoder, options.batch, options.rounds, options.max_length)
     spent = measure(bench)

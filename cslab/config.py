@@ -190,6 +190,21 @@ class ImageTextSettings(Strict):
     seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)
 
 
+class AttackSettings(Strict):
+    """How rankers are attacked: on which pair, by which row of `cslab.robustness.METHODS`, how far and how often.
+
+    By lexicon only queries in English can be changed: with neither pair nor method given it is words on the first pair
+    with English queries, and typing errors on the first pair where there is none.
+    """
+
+    pair: str = ""
+    method: str = ""
+    words: int = Field(3, ge=1)  # changed in a query, at most
+    places: int = Field(2, ge=1)  # words that a round tries to change, those that matter most
+    queries: int = Field(40, ge=1)  # a seeded sample of the test queries
+    depth: int = Field(10, ge=2)  # candidates that are ranked
+
+
 class Profile(Strict):
     """A whole experiment: what is searched, the lexicons, the encoder, the conditions, training and evaluation."""
 
@@ -206,6 +221,7 @@ class Profile(Strict):
     words: Literal["all", "content"] = "all"  # what they switch: all words, or no stop-words
     robust: list[str] = Field(default_factory=lambda: ["none"], min_length=1)  # methods of `cslab.training.robust`
     pair_conditions: list[str] = Field(default_factory=lambda: ["en-de"])  # pairs that per-pair conditions train for
+    attack: AttackSettings = AttackSettings()
     tests: dict[str, FurtherTest] = Field(default_factory=dict)  # further collections, by name
     rates: Rates = Rates()
     ablations: list[str] = Field(default_factory=list)  # rows of `cslab.systems.ABLATIONS`

@@ -1,40 +1,44 @@
-"""Robustness of an experiment's rankers: attacks on them, transfer between them, and shift between its collections.
+"""Robustness of an experiment's rankers: attacks on them, what is left, and transfer between them.
 
-Reads a lab's models, tasks and lexicons; writes stages under `outputs/<profile>/attacks/` (`scores.parquet`, and the
-changed texts of each ranker as `<system>.jsonl`), found again like any stage while models and settings stay.
+Reads a lab's models, tasks and lexicons, and the settings `attack` of its profile; writes stages under
+`outputs/<profile>/attacks/` (`scores.parquet`, `noise.parquet`, and the changed texts of each ranker as
+`<system>.jsonl`), found again like any stage while models and settings stay.
 
-    made = attacks(lab, "en-de", method="words", budget=Budget(words=3), queries=60)
-    made.scores                                   # quality by budget: attacked ranker × ranker that reads the text
-    made.found["ML-CS"].steps["q17"]              # the query, worse with every word
+    made = attacks(lab)                           # as the profile says; or attacks(lab, AttackSettings(words=2))
+    made.scores                                   # quality by budget: attacked system × system that reads the text
+    made.found["ml-cs-s1"].steps["q17"]           # the query, worse with every word
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cslab.config import AttackSettings, Profile
 from cslab.evaluation.attacks import (
     Attack,
     Budget,
+    Ranker,
     attack,
     attack_scores,
+    curve,
     ranking_by,
     read_attack,
     replay,
+    success,
     write_attack,
 )
 from cslab.evaluation.edits import Edits, phrase_edits, synonym_edits, transliteration_edits, typo_edits, word_edits
 from cslab.evaluation.settings import Task, sample_queries
-from cslab.evaluation.shift import first_stage, language_distance, text_shift
-from cslab.evaluation.significance import per_query
-from cslab.languages import language
+from cslab.languages import is_pool, language
 from cslab.languages import pair as split_pair
 from cslab.lexicon.lexicon import Lexicon
 from cslab.lexicon.synonyms import synonyms
 from cslab.recipe import Recipe
 from cslab.store import CslabError, atomic_path, nearest
+from cslab.systems import PLAIN, System
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
@@ -47,7 +51,7 @@ METHODS: dict[str, Callable[[Mapping[str, Lexicon], str], Edits]] = {
     "typos": lambda lexicons, source: typo_edits(source),
     "transliteration": lambda lexicons, source: transliteration_edits(source),
 }
-_BY_LEXICON = ("words", "phrases", "synonyms")
+BY_LEXICON = ("words", "phrases", "synonyms")
 
 
 @dataclass(frozen=True)
@@ -56,152 +60,183 @@ class Attacks:
 
     Attributes:
         task: the queries that were attacked, and what they were asked of.
-        found: ranker → the attack on it.
-        scores: `attack_scores` of every ranker on every ranker's texts (`attacked`).
+        found: ranker (its slug) → the attack on it.
+        scores: `attack_scores` of every system on the texts found on every other (`attacked`), seed by seed.
+        noise: `noise_scores` of every system.
+        plain: system trained by a robust method → the same without, where there is one.
     """
 
     task: Task
     found: Mapping[str, Attack]
     scores: pd.DataFrame
+    noise: pd.DataFrame
+    plain: Mapping[str, str]
 
 
-def attacks(
-    lab: "Lab", pair: str, method: str = "words", budget: Budget | None = None, queries: int = 60, depth: int = 10
-) -> Attacks:
-    """Attacks every ranker of a lab on one language pair, and reads each one's texts to all the others.
+def attacks(lab: "Lab", settings: AttackSettings | None = None) -> Attacks:
+    """Attacks every ranker of a lab on one language pair, and reads each one's texts to the others of its seed.
 
     Args:
         lab: the experiment.
-        pair: query and document language.
-        method: a row of `METHODS`; those by lexicon need English queries.
-        budget: of each query.
-        queries: a seeded sample of the test queries.
-        depth: candidates that are ranked.
+        settings: how (default: as the profile of the lab says).
 
     Raises:
-        CslabError: for an unknown method, or one that the language of the queries does not allow.
+        CslabError: for a pair that no ranker serves, or a method that the language of the queries does not allow.
     """
-    if method not in METHODS:
-        raise CslabError(f"attack '{method}' is not known; {nearest(method, list(METHODS))}")
+    chosen = settings_for(lab.profile, settings or lab.profile.attack)
+    source = split_pair(chosen.pair)[0]
+    rankers, by_lexicon = _rankers(lab, chosen.pair), chosen.method in BY_LEXICON
+    # Edits by letters say before anything is trained that there are none for a language.
+    edits = None if by_lexicon else METHODS[chosen.method]({}, source)
+    lab.train_all(rankers)
+
+    def build(folder: Path) -> dict[str, Any]:
+        known = edits or METHODS[chosen.method](lab.lexicons(), source)
+        models = {system: str(lab.train(system).path / "model") for system in rankers}
+        evaluation = lab.profile.evaluation
+        made = _Making(sampled(lab, chosen), known, chosen, models, evaluation.max_length, evaluation.measures, folder)
+        return made.all()
+
+    evaluation = lab.profile.evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
+    config = chosen.model_dump() | {"systems": [s.name for s in rankers], "evaluation": evaluation}
+    inputs = (lab._test, *map(lab._model, rankers), *(lab._lexicons() if by_lexicon else ()))
+    rooms = ("evaluation/attacks", "evaluation/edits", "evaluation/noise", "ranking", "lexicon", "robustness")
+    stage = Recipe(lab.folder / "attacks" / f"{chosen.pair}-{chosen.method}", config, build, inputs, rooms).make()
+    found = {system.slug: read_attack(stage.path / f"{system.slug}.jsonl") for system in rankers}
+    tables = [pd.read_parquet(stage.path / f"{name}.parquet") for name in ("scores", "noise")]
+    return Attacks(sampled(lab, chosen), found, *tables, _plain(rankers))
+
+
+def settings_for(profile: Profile, settings: AttackSettings) -> AttackSettings:
+    """The settings with pair and method filled in where they are open; see `AttackSettings`.
+
+    Raises:
+        CslabError: for an unknown method, an attack by lexicon on queries that are not in English, or on a pool.
+    """
+    if settings.method not in ("", *METHODS):
+        raise CslabError(f"attack.method '{settings.method}' is not known; {nearest(settings.method, list(METHODS))}")
+    single = [p for p in profile.evaluation.pairs if not any(map(is_pool, split_pair(p)))]
+    single = single or [f"{code}-{code}" for code in profile.collection.languages]
+    english = [p for p in single if split_pair(p)[0] == "en"]
+    by_letters = settings.method not in ("", *BY_LEXICON)
+    pair = settings.pair or (single if by_letters or not english else english)[0]
     source = split_pair(pair)[0]
-    if method in _BY_LEXICON and source != "en":
+    method = settings.method or ("words" if source == "en" else "typos")
+    if is_pool(source):
+        raise CslabError(f"attack on {pair}: queries in one language are wanted; set attack.pair, e.g. {single[0]}")
+    if method in BY_LEXICON and source != "en":
         raise CslabError(
             f"attack '{method}' on {pair}: the lexicons translate from English; attack a pair with English queries, or "
             "use typos or transliteration"
         )
     language(source)
-    budget, task = budget or Budget(), sampled(lab, pair, queries)
-    rankers = {s.slug: s for s in lab.systems() if s.pair in (None, pair)}
-    trained = {slug: lab.train(system) for slug, system in rankers.items()}
-
-    def build(folder: Path) -> dict[str, Any]:
-        return _attacked(lab, task, METHODS[method](lab.lexicons(), source), trained, method, budget, depth, folder)
-
-    config = {"method": method, "pair": pair, "budget": asdict(budget), "queries": queries, "depth": depth}
-    config |= {"models": {slug: stage.key for slug, stage in trained.items()}}
-    config |= {"protocol": lab.profile.evaluation.protocol, "max_length": lab.profile.evaluation.max_length}
-    rooms = ("evaluation/attacks", "evaluation/edits", "ranking", "lexicon", "robustness")
-    stage = Recipe(lab.folder / "attacks" / f"{pair}-{method}", config, build, rooms=rooms).make()
-    found = {slug: read_attack(stage.path / f"{slug}.jsonl") for slug in rankers}
-    return Attacks(task, found, pd.read_parquet(stage.path / "scores.parquet"))
+    return settings.model_copy(update={"pair": pair, "method": method})
 
 
-def sampled(lab: "Lab", pair: str, queries: int) -> Task:
-    """A task of a lab on a seeded sample of its queries."""
-    task = lab.task(pair)
-    kept = set(sample_queries(lab.collection(), queries, lab.profile.collection.seed))
+def _rankers(lab: "Lab", pair: str) -> list[System]:
+    """The systems that serve a pair; those that differ from another at test time alone are no rankers of their own."""
+    systems = list(lab.systems())
+    found = [s for s in systems if s.pair in (None, pair) and s.ranker == s]
+    if not found:
+        served = ", ".join(dict.fromkeys(s.pair for s in systems if s.pair))
+        raise CslabError(f"attack on {pair}: no ranker serves this pair; set attack.pair to one of {served}")
+    return found
+
+
+def _plain(systems: Sequence[System]) -> dict[str, str]:
+    names = {system.name for system in systems}
+    twins = {s.name: replace(s, robust=PLAIN).name for s in systems if s.robust != PLAIN}
+    return {name: twin for name, twin in twins.items() if twin in names}
+
+
+def sampled(lab: "Lab", settings: AttackSettings) -> Task:
+    """The task of a lab that is attacked: a pair, and a seeded sample of its queries."""
+    task = lab.task(settings.pair)
+    kept = set(sample_queries(lab.collection(), settings.queries, lab.profile.collection.seed))
     return replace(task, queries={q: text for q, text in task.queries.items() if q in kept})
 
 
-def _attacked(
-    lab: "Lab",
-    task: Task,
-    edits: Edits,
-    trained: Mapping[str, Any],
-    method: str,
-    budget: Budget,
-    depth: int,
-    folder: Path,
-) -> dict[str, Any]:
-    from cslab.ranking.cross_encoder import load_encoder
+@dataclass(frozen=True)
+class _Making:
+    """The stage of attacks: one model in memory at a time, each attack kept as soon as it is found."""
 
-    length = lab.profile.evaluation.max_length
-    rank = {slug: ranking_by(load_encoder(str(stage.path / "model")), length) for slug, stage in trained.items()}
-    parts, last = [], {}
-    for slug in trained:
-        found = attack(rank[slug], task, edits, budget, slug, method, depth, print)
-        write_attack(found, folder / f"{slug}.jsonl")
-        for other in trained:
-            read = found if other == slug else replay(found, rank[other], task, other)
-            parts.append(attack_scores(read, task.qrels, measures=lab.profile.evaluation.measures))
-    scores = pd.concat(parts, ignore_index=True)
-    with atomic_path(folder / "scores.parquet") as temporary:
-        scores.to_parquet(temporary, index=False)
-    own = scores[(scores["system"] == scores["attacked"]) & (scores["measure"] == scores["measure"].iloc[0])]
-    for (slug, words), rows in own.groupby(["system", "budget"], sort=False):
-        last.setdefault(slug, {})[str(words)] = round(100 * rows["value"].mean(), 2)
-    return {"measure": scores["measure"].iloc[0], "queries": len(task.queries), "by words changed": last}
+    task: Task
+    edits: Edits
+    settings: AttackSettings
+    models: Mapping[System, str]
+    max_length: int
+    measures: Sequence[str]
+    folder: Path
 
+    def all(self) -> dict[str, Any]:
+        """Attacks all, reads all to all; gives the summary."""
+        for system in self.models:
+            self.attacked(system)
+        scores = pd.concat([part for system in self.models for part in self.read(system)], ignore_index=True)
+        noise = pd.concat([self.moved(system) for system in self.models], ignore_index=True)
+        for name, table in (("scores", scores), ("noise", noise)):
+            with atomic_path(self.folder / f"{name}.parquet") as temporary:
+                table.to_parquet(temporary, index=False)
+        table = curve(scores, self.measures[0])
+        own, left = table[table["system"] == table["attacked"]], {}
+        for row in own.itertuples():
+            left.setdefault(row.system, {})[str(row.budget)] = round(row.value, 2)
+        return {"measure": self.measures[0], "queries": len(self.task.queries), "by words changed": left}
 
-# --- shift ---------------------------------------------------------------------------------------------------
+    def kept(self, system: System) -> Attack:
+        """The attack on a ranker, from its file."""
+        return read_attack(self.folder / f"{system.slug}.jsonl")
 
+    def rank(self, system: System) -> Ranker:
+        """A ranker, read from disk when it is called."""
+        from cslab.ranking.cross_encoder import load_encoder
 
-def shift_table(labs: Mapping[str, "Lab"], code: str = "en") -> pd.DataFrame:
-    """How far each test collection is from the training text, pair by pair.
+        return lambda pairs: ranking_by(load_encoder(self.models[system]), self.max_length)(pairs)
 
-    Args:
-        labs: name → lab of the same rankers on a collection (`lab` itself, `lab.on(name)`).
-        code: the language in which texts are compared, that of the training pairs.
+    def attacked(self, system: System) -> None:
+        """Attacks a ranker, unless an interrupted run has done so."""
+        path, s = self.folder / f"{system.slug}.jsonl", self.settings
+        if not path.is_file():
+            budget, rank = Budget(s.words, places=s.places), self.rank(system)
+            found = attack(rank, self.task, self.edits, budget, system.name, s.method, s.depth, print)
+            write_attack(found, path)
 
-    Returns:
-        Rows `set, pair, query_lang, doc_lang`, `query …` and `document …` of `text_shift`, those of `first_stage`, and
-        `language distance`: of the languages of query and document, by the lexicons; missing where there is none.
-    """
-    rows = []
-    for name, lab in labs.items():
-        training, test, distances = lab.training_collection(), lab.collection(), _distances(lab.lexicons())
-        shifts: dict[str, float] = {}
-        for side in ("queries", "documents"):
-            texts = getattr(training, side)[code].values(), getattr(test, side)[code].values()
-            found = text_shift(*texts, code)
-            shifts |= {f"{'query' if side == 'queries' else 'document'} {key}": value for key, value in found.items()}
-        for pair in lab.profile.evaluation.pairs:
-            asked, told = split_pair(pair)
-            row = (
-                {"set": name, "pair": pair, "query_lang": asked, "doc_lang": told}
-                | shifts
-                | first_stage(lab.task(pair))
-            )
-            rows.append(row | {"language distance": distances.get(frozenset((asked, told)))})
-    return pd.DataFrame(rows)
+    def read(self, system: System) -> list[pd.DataFrame]:
+        """What a ranker makes of the texts that were found on those of its seed."""
+        own, rank = self.kept(system), self.rank(system)
+        others = [self.kept(other) for other in self.models if other != system and other.seed == system.seed]
+        found = [own, *(replay(other, rank, self.task, system.name, own) for other in others)]
+        return [attack_scores(one, self.task.qrels, system.seed, self.measures) for one in found]
 
+    def moved(self, system: System) -> pd.DataFrame:
+        """What a ranker makes of moved embeddings."""
+        from cslab.evaluation.noise import noise_scores
+        from cslab.ranking.cross_encoder import load_encoder
 
-def _distances(lexicons: Mapping[str, Lexicon]) -> dict[frozenset[str], float]:
-    """Distances between English and each language, and of each language from itself."""
-    found = {frozenset((lexicon.source, code)): language_distance(lexicon) for code, lexicon in lexicons.items()}
-    return found | {frozenset((code,)): 0.0 for code in ("en", *lexicons)}
+        options = {"depth": self.settings.depth, "max_length": self.max_length, "measures": self.measures}
+        found = noise_scores(load_encoder(self.models[system]), self.task, system=system.name, **options)
+        return found.assign(seed=system.seed)
 
 
-def gains(scores: Mapping[str, pd.DataFrame], system: str, baseline: str, measure: str = "MRR@10") -> pd.DataFrame:
-    """What a system gains over a baseline, query by query, on each collection.
-
-    Args:
-        scores: collection → tidy score table.
-        system, baseline: systems of all of them.
-        measure: a measure of them.
+def robust_table(made: Attacks, measure: str) -> pd.DataFrame:
+    """What each system loses under its own attack, seeds averaged.
 
     Returns:
-        Rows `set, setting, query_lang, doc_lang, pair, qid, gain` (×100).
+        A row per system; a column of the measure × 100 for each number of words changed, `lost` between the first and
+        the last, `answers lost`: the share, in %, of right answers that are right no more. Where there are systems
+        trained by a robust method: `clean gain`, what they gain on the text as it is over the same system without
+        it, and `loss ratio`, what they lose over what that loses.
     """
-    parts = []
-    for name, table in scores.items():
-        for wanted in (system, baseline):
-            if wanted not in set(table["system"]):
-                raise CslabError(
-                    f"gains: no system '{wanted}' on {name}; {nearest(wanted, list(set(table['system'])))}"
-                )
-        wide = per_query(table, measure)[[system, baseline]].dropna().reset_index()
-        pairs = wide["query_lang"] + "-" + wide["doc_lang"]
-        parts.append(wide.assign(set=name, pair=pairs, gain=100 * (wide[system] - wide[baseline])))
-    columns: Sequence[str] = ["set", "setting", "query_lang", "doc_lang", "pair", "qid", "gain"]
-    return pd.concat(parts, ignore_index=True)[columns]
+    table = curve(made.scores, measure)
+    own = table[table["system"] == table["attacked"]]
+    wide = own.pivot(index="system", columns="budget", values="value").loc[list(dict.fromkeys(own["system"]))]
+    fallen = pd.DataFrame({slug: success(found) for slug, found in made.found.items()}).T
+    names = [found.system for found in made.found.values()]
+    first, last = wide.columns.min(), wide.columns.max()
+    wide = wide.assign(lost=wide[first] - wide[last])
+    wide = wide.assign(**{"answers lost": 100 * fallen.groupby(names, sort=False).mean()[last]})
+    twin = wide.reindex([made.plain.get(name) for name in wide.index]).set_index(wide.index)
+    if made.plain:
+        ratio = (wide["lost"] / twin["lost"]).where(twin["lost"] > 0)
+        wide = wide.assign(**{"clean gain": wide[first] - twin[first], "loss ratio": ratio})
+    return wide.rename(columns={n: f"{n} words" for n in own["budget"].unique()}).rename_axis(columns=None)

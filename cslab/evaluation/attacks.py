@@ -103,9 +103,9 @@ class Attack:
     steps: Mapping[str, tuple[Step, ...]]
 
 
-def ranking_by(encoder: Encoder, max_length: int | None = None, batch_tokens: int = 8192) -> Ranker:
+def ranking_by(encoder: Encoder, max_length: int | None = None) -> Ranker:
     """The scores of a cross-encoder."""
-    return lambda pairs: score_pairs(encoder, pairs, max_length, batch_tokens)
+    return lambda pairs: score_pairs(encoder, pairs, max_length)
 
 
 # --- one query -----------------------------------------------------------------------------------------------
@@ -266,31 +266,40 @@ def _scored(
     rank: Ranker, task: Task, searches: Sequence[_Search], texts: Sequence[Sequence[str]]
 ) -> Iterator[list[np.ndarray]]:
     """For each search the scores of its candidates with each of its texts, all ranked together."""
-    pairs = [
-        (text, task.documents[did])
-        for search, rows in zip(searches, texts, strict=True)
-        for text in rows
-        for did in search.dids
-    ]
-    scores, position = np.asarray(rank(pairs)) if pairs else np.zeros(0), 0
+    wanted = zip(searches, texts, strict=True)
+    # Two languages may have the same word for a word: texts that read alike are ranked once.
+    pairs = dict.fromkeys((text, task.documents[did]) for s, rows in wanted for text in rows for did in s.dids)
+    scores = dict(zip(pairs, np.asarray(rank(list(pairs))) if pairs else (), strict=True))
     for search, rows in zip(searches, texts, strict=True):
-        size = len(search.dids)
-        yield [scores[position + n * size : position + (n + 1) * size] for n in range(len(rows))]
-        position += len(rows) * size
+        yield [np.array([scores[text, task.documents[did]] for did in search.dids]) for text in rows]
 
 
-def replay(found: Attack, rank: Ranker, task: Task, system: str) -> Attack:
-    """Another model on the texts that were found on the first: does the attack transfer?"""
-    texts = {q: list(dict.fromkeys(step.text.text for step in steps)) for q, steps in found.steps.items()}
-    pairs = [(text, task.documents[did]) for q, rows in texts.items() for text in rows for did in found.candidates[q]]
-    scores = iter(np.asarray(rank(pairs)).tolist())
+def replay(found: Attack, rank: Ranker, task: Task, system: str, own: Attack | None = None) -> Attack:
+    """Another model on the texts that were found on the first: does the attack transfer?
+
+    Args:
+        found: the attack on the first model.
+        rank: the other model.
+        task: what was attacked.
+        system: the other model's name.
+        own: an attack on the other model with the same candidates; texts that it ranked are not ranked again.
+    """
+    known = {
+        (q, step.text.text): np.array(step.scores)
+        for q, steps in (own.steps if own else {}).items()
+        for step in steps
+        if own.candidates[q] == found.candidates.get(q)
+    }
+    new = dict.fromkeys((q, step.text.text) for q, steps in found.steps.items() for step in steps)
+    new = [text for text in new if text not in known]
+    pairs = [(text, task.documents[did]) for q, text in new for did in found.candidates[q]]
+    scores = iter(np.asarray(rank(pairs)).tolist() if pairs else ())
+    known |= {(q, text): np.array(list(islice(scores, len(found.candidates[q])))) for q, text in new}
     steps: dict[str, tuple[Step, ...]] = {}
-    for q, rows in texts.items():
-        dids = found.candidates[q]
-        of_text = {text: np.array(list(islice(scores, len(dids)))) for text in rows}
+    for q, dids in found.candidates.items():
         made = []
         for step in found.steps[q]:
-            values = of_text[step.text.text]
+            values = known[q, step.text.text]
             place, loss = judged(values, dids, found.relevant[q])
             made.append(step._replace(rank=place, loss=loss, scores=tuple(values.tolist())))
         steps[q] = tuple(made)

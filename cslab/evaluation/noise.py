@@ -9,6 +9,7 @@ perturbed embeddings is meant for; a random move is the common one.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,8 +62,8 @@ def noise_scores(
     texts = [(task.queries[q], task.documents[did]) for q, did in ids]
     relevant = np.array([task.qrels.get(q, {}).get(did, 0) > 0 for q, did in ids])
     tokens, parts = pair_tokens(encoder.tokenizer, texts, checked_length(encoder, max_length)), []
-    for epsilon in epsilons:
-        found = _moved(encoder, tokens, relevant, Ball(epsilon, norm), kind, seed)
+    balls = [Ball(epsilon, norm) for epsilon in epsilons]
+    for epsilon, found in zip(epsilons, _moved(encoder, tokens, relevant, balls, kind, seed), strict=True):
         scores: dict[str, dict[str, float]] = {}
         for (q, did), score in zip(ids, found.tolist(), strict=True):
             scores.setdefault(q, {})[did] = score
@@ -72,23 +73,34 @@ def noise_scores(
     return pd.concat(parts, ignore_index=True)
 
 
-def _moved(encoder: Encoder, tokens: PairTokens, relevant: np.ndarray, ball: Ball, kind: str, seed: int) -> np.ndarray:
-    """Scores of all pairs with their embeddings moved."""
-    model, scores, special = encoder.model, np.zeros(len(relevant), np.float32), special_ids(encoder.tokenizer)
+def _moved(
+    encoder: Encoder, tokens: PairTokens, relevant: np.ndarray, balls: Sequence[Ball], kind: str, seed: int
+) -> np.ndarray:
+    """Scores of all pairs with their embeddings moved, a row for each ball."""
+    model, special = encoder.model, special_ids(encoder.tokenizer)
+    scores = np.zeros((len(balls), len(relevant)), np.float32)
     model.eval()
     for number, rows in enumerate(token_batches(tokens.lengths, 4096)):
         inputs = {name: tensor.to(encoder.device) for name, tensor in tokens.batch(rows).items()}
         labels = torch.from_numpy(relevant[rows].astype(np.float32)).to(encoder.device)
-        field = Field.of(model, Batch(number, 0, rows, inputs, labels, 0), ball, special)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * 1_000_003 + number)
-            move = field.drawn() if kind == "random" else field.zero()
-        if kind == "gradient" and ball.epsilon:
-            with shifted(model, move):
-                # What is relevant should score lower, all else higher.
-                harm = (model(**inputs).logits[:, 0].float() * (1 - 2 * labels)).sum()
-                (gradient,) = torch.autograd.grad(harm, move)
-            move = field.climbed(move, gradient, 1.0)
-        with torch.inference_mode(), shifted(model, move.detach()):
-            scores[rows] = model(**inputs).logits[:, 0].float().cpu().numpy()
+        batch = Batch(number, 0, rows, inputs, labels, 0)
+        fields = [Field.of(model, batch, ball, special) for ball in balls]
+        # At the embeddings as they are, the gradient is the same for every ball.
+        gradient = _harm(model, inputs, labels, fields[0].zero()) if kind == "gradient" else None
+        for place, field in enumerate(fields):
+            if gradient is None:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(seed * 1_000_003 + number)
+                    move = field.drawn()
+            else:
+                move = field.climbed(field.zero(), gradient, 1.0)
+            with torch.inference_mode(), shifted(model, move.detach()):
+                scores[place, rows] = model(**inputs).logits[:, 0].float().cpu().numpy()
     return scores
+
+
+def _harm(model: Any, inputs: dict[str, torch.Tensor], labels: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
+    """The direction in which what is relevant scores lower, and all else higher."""
+    with shifted(model, move):
+        harm = (model(**inputs).logits[:, 0].float() * (1 - 2 * labels)).sum()
+        return torch.autograd.grad(harm, move)[0]

@@ -14,6 +14,7 @@ vocabulary would measure translation.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -106,16 +107,28 @@ def language_distance(lexicon: Lexicon, sample: int = 2000) -> float:
         lexicon: from one language into the other; its first `sample` entries of three letters or more are used.
         sample: entries compared.
     """
-    found = []
-    for word, translations in lexicon.entries.items():
-        if " " not in word and len(word) > 2:
-            one, other = simplify(word), simplify(translations[0].text)
-            found.append(_edits(one, other) / max(1, len(one), len(other)))
-        if len(found) == sample:
-            break
-    if not found:
+    words = ((word, translations[0].text) for word, translations in lexicon.entries.items() if " " not in word)
+    found = _unlike(words, sample)
+    if found is None:
         raise CslabError(f"shift: lexicon '{lexicon.name}' has no single word of three letters; give another one")
-    return float(np.mean(found))
+    return found
+
+
+def distance_between(one: Lexicon, other: Lexicon, sample: int = 2000) -> float | None:
+    """How unlike the languages that two lexicons translate the same words into write them; see `language_distance`.
+
+    Returns:
+        The distance; None for lexicons without a word in common.
+    """
+    shared = (word for word in one.entries if " " not in word and word in other.entries)
+    return _unlike(((one.entries[word][0].text, other.entries[word][0].text) for word in shared), sample)
+
+
+def _unlike(words: Iterable[tuple[str, str]], sample: int) -> float | None:
+    """Mean edit distance over length of pairs of words whose first has three letters or more."""
+    pairs = ((simplify(one), simplify(other)) for one, other in words if len(one) > 2)
+    found = [_edits(one, other) / max(1, len(one), len(other)) for one, other in islice(pairs, sample)]
+    return float(np.mean(found)) if found else None
 
 
 def _edits(one: str, other: str) -> int:

@@ -49,9 +49,13 @@ def step_html(task: Task, found: Attack, qid: str, words: int, k: int = 5) -> st
     step, before = steps[min(words, len(steps) - 1)], steps[0]
     title = f"{step.words} of {step.text.words} words changed · relevant document at rank {step.rank}"
     title += f" (was {before.rank}) · {step.rankings} model queries"
-    text = html.switched_html(step.text, task.query_lang, title)
-    sides = {"as asked": _ranking(task, found, qid, before, k)}
-    return html.stack(text, html.columns(sides | {"as attacked": _ranking(task, found, qid, step, k)}))
+    return html.stack(html.switched_html(step.text, task.query_lang, title), _rankings(task, found, qid, step, k))
+
+
+def _rankings(task: Task, found: Attack, qid: str, step: Step, k: int) -> str:
+    """What a ranker makes of a query as it was asked, and beside it at a step of the attack."""
+    sides = {"as asked": found.steps[qid][0], "as attacked": step}
+    return html.columns({name: _ranking(task, found, qid, shown, k) for name, shown in sides.items()})
 
 
 def _ranking(task: Task, found: Attack, qid: str, step: Step, k: int) -> str:
@@ -62,7 +66,7 @@ def _ranking(task: Task, found: Attack, qid: str, step: Step, k: int) -> str:
     rows = []
     for n in kept:
         mark = ' <span class="cs-tag">relevant</span>' if relevant[n] else ""
-        text = html.text_html(shorten(task.documents[dids[n]], 110), task.doc_lang)
+        text = html.text_html(shorten(task.documents[dids[n]], 180), task.doc_lang)
         kind = ' class="cs-rel"' if relevant[n] else ""
         rows.append(
             f'<tr{kind}><td class="cs-n">{order.index(n) + 1}</td><td>{text}{mark}</td>'
@@ -72,16 +76,19 @@ def _ranking(task: Task, found: Attack, qid: str, step: Step, k: int) -> str:
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def path_html(task: Task, found: Attack, qid: str) -> str:
-    """All steps of an attack below one another: text, and a bar for where the relevant document stands."""
-    steps, views, shown = found.steps[qid], [], set()
-    for step in steps:
-        if step.text.text not in shown:
-            shown.add(step.text.text)
-            views.append(html.switched_html(step.text, task.query_lang, legend=step is steps[-1]))
-            label = f"{step.words} words changed: rank {step.rank} of {len(found.candidates[qid])}"
-            views.append(html.bars_html([(label, step.rank / len(found.candidates[qid]), PALETTE[2])]))
-    return html.stack(*views)
+def path_html(task: Task, found: Attack, qid: str, k: int = 5) -> str:
+    """All steps of an attack below one another, and what the ranker makes of the last."""
+    steps, count = found.steps[qid], len(found.candidates[qid])
+    views = {
+        step.text.text: html.switched_html(
+            step.text,
+            task.query_lang,
+            f"{step.words} words changed: relevant document at rank {step.rank} of {count}",
+            legend=step is steps[-1],
+        )
+        for step in steps
+    }
+    return html.stack(*views.values(), _rankings(task, found, qid, steps[-1], k))
 
 
 class AttackExplorer(Explorer):
@@ -98,10 +105,10 @@ class AttackExplorer(Explorer):
         if not attacks:
             raise CslabError("AttackExplorer: give at least one attack")
         self.task, self.attacks = task, dict(attacks)
-        first = next(iter(self.attacks.values()))
+        ranker, first = next(iter(self.attacks.items()))
         most = max(1, len(next(iter(first.steps.values()))) - 1)
-        self.ranker = field(w.Dropdown, "ranker", first.system, "22rem", options=list(self.attacks))
-        self.query = field(w.Dropdown, "query", None, "40rem", options=self._picks(first.system))
+        self.ranker = field(w.Dropdown, "ranker", ranker, "22rem", options=list(self.attacks))
+        self.query = field(w.Dropdown, "query", None, "40rem", options=self._picks(ranker))
         options = {"min": 0, "max": most, "continuous_update": False}
         self.words = field(w.IntSlider, "words changed", words or most, "22rem", **options)
         self.query.value = falls(first)[0]
@@ -130,22 +137,24 @@ class AttackExplorer(Explorer):
     def settings(self) -> str:
         """Ranker, languages and words changed."""
         pair = f"{language_name(self.task.query_lang)} → {language_name(self.task.doc_lang)}"
-        return f"{escape(self.ranker.value)}, {pair}, at most {self.words.value} words changed"
+        return f"{self.ranker.value}, {pair}, at most {self.words.value} words changed"
 
     def static(self) -> str:
         """Every step of the query, then the rankings at the last one."""
         path = path_html(self.task, self.attacks[self.ranker.value], self.query.value)
-        return html.stack(path, super().static())
+        return html.stack(f'<div class="cs-muted">{escape(self.settings())}</div>', path)
 
 
 # --- charts --------------------------------------------------------------------------------------------------
 
 
 def robust_curve(scores: pd.DataFrame, measure: str = "MRR@10", unit: str = "words changed") -> alt.TopLevelMixin:
-    """Quality over the attack's budget, a line per ranker, each attacked by itself.
+    """Quality over the attack's budget, a line per system, each attacked by itself.
+
+    Systems trained by a robust method (`ML-CS+fgm`) stand in one panel with their condition's others.
 
     Args:
-        scores: `attack_scores` of several rankers, or `noise_scores`.
+        scores: `attack_scores` of several systems, or `noise_scores`.
         measure: a measure of them; shown × 100.
         unit: of the budget.
     """
@@ -153,17 +162,24 @@ def robust_curve(scores: pd.DataFrame, measure: str = "MRR@10", unit: str = "wor
     table = table[table["system"] == table["attacked"]]
     if table.empty:
         raise CslabError(f"robust_curve: no ranker is scored on its own attack by '{measure}'; attack it first")
-    systems = list(dict.fromkeys(table["system"]))
-    tones = alt.Scale(domain=systems, range=[PALETTE[i % len(PALETTE)] for i in range(len(systems))])
-    whole = unit == "words changed"
-    axis = alt.Axis(tickMinStep=1, format="d") if whole else alt.Axis()
-    return alt.Chart(table, width=440, height=260).mark_line(point=True, strokeWidth=2).encode(
+    parts = table["system"].str.partition("+")
+    panels = table.groupby(parts[0])["system"].nunique().max() > 1
+    methods = parts[2].replace("", "plain")
+    if set(methods.str.rpartition("+")[2]) == {"vocab"}:  # what all have says nothing
+        methods = methods.str.removesuffix("vocab").str.removesuffix("+").replace("", "plain")
+    table = table.assign(panel=parts[0], line=methods if panels else table["system"])
+    lines = list(dict.fromkeys(table["line"]))
+    tones = alt.Scale(domain=lines, range=[PALETTE[i % len(PALETTE)] for i in range(len(lines))])
+    axis = alt.Axis(values=sorted(set(table["budget"])), format="~g")
+    chart = alt.Chart(table, width=300 if panels else 440, height=260).mark_line(point=True, strokeWidth=2).encode(
         x=alt.X("budget:Q", title=unit, axis=axis),
         y=alt.Y("value:Q", title=f"{measure} × 100", scale=alt.Scale(zero=True)),
-        color=alt.Color("system:N", sort=systems, title=None, scale=tones),
-        strokeDash=alt.StrokeDash("system:N", sort=systems, title=None, scale=alt.Scale(domain=systems)),
+        color=alt.Color("line:N", sort=lines, title=None, scale=tones),
+        strokeDash=alt.StrokeDash("line:N", sort=lines, title=None, scale=alt.Scale(domain=lines)),
         tooltip=["system", "budget", alt.Tooltip("value:Q", format=".1f")],
     )  # fmt: skip
+    column = alt.Column("panel:N", title=None, sort=list(dict.fromkeys(parts[0])))
+    return chart.facet(column=column) if panels else chart
 
 
 def transfer_map(scores: pd.DataFrame, measure: str = "MRR@10") -> alt.TopLevelMixin:
@@ -177,7 +193,7 @@ def transfer_map(scores: pd.DataFrame, measure: str = "MRR@10") -> alt.TopLevelM
     lost["label"] = lost["lost"].map("{:.1f}".format)
     base = alt.Chart(lost, width=alt.Step(72), height=alt.Step(34)).encode(
         x=alt.X("attacked:N", sort=systems, title="texts found on", axis=alt.Axis(labelAngle=-35)),
-        y=alt.Y("system:N", sort=systems, title="read by"),
+        y=alt.Y("system:N", sort=systems, title="read by", axis=alt.Axis(maxExtent=300)),
         tooltip=["system", "attacked", alt.Tooltip("lost:Q", format=".1f")],
     )
     scale = alt.Scale(domain=[0, max(1.0, float(lost["lost"].max()))], range=["#fdf6f0", "#e08a4b"])
@@ -185,24 +201,3 @@ def transfer_map(scores: pd.DataFrame, measure: str = "MRR@10") -> alt.TopLevelM
         color=alt.Color("lost:Q", title=f"{measure} lost", scale=scale)
     )
     return alt.layer(cells, base.mark_text(fontSize=12, color="black").encode(text="label:N"))
-
-
-def gain_by_distance(table: pd.DataFrame, distance: str) -> alt.TopLevelMixin:
-    """Mean gain of each test set and pair over one of its distances from the training text.
-
-    Args:
-        table: rows with `set`, `pair`, `gain` and the distance.
-        distance: its column.
-    """
-    shown = table[["set", "pair", "gain", distance]].rename(columns={distance: "distance"}).dropna()
-    sets = list(dict.fromkeys(shown["set"]))
-    tones = alt.Scale(domain=sets, range=[PALETTE[i % len(PALETTE)] for i in range(len(sets))])
-    points = alt.Chart(shown, width=420, height=260).mark_point(size=70, filled=True).encode(
-        x=alt.X("distance:Q", title=distance, scale=alt.Scale(zero=False)),
-        y=alt.Y("gain:Q", title="gain, × 100"),
-        color=alt.Color("set:N", sort=sets, title=None, scale=tones),
-        shape=alt.Shape("set:N", sort=sets, title=None, scale=alt.Scale(domain=sets)),
-        tooltip=["set", "pair", alt.Tooltip("gain:Q", format=".1f"), alt.Tooltip("distance:Q", format=".2f")],
-    )  # fmt: skip
-    zero = alt.Chart(pd.DataFrame({"gain": [0.0]})).mark_rule(strokeDash=[4, 4]).encode(y="gain:Q")
-    return alt.layer(zero, points)

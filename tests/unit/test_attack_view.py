@@ -9,7 +9,6 @@ from cslab.store import CslabError
 from cslab.workbench.attack_view import (
     AttackExplorer,
     falls,
-    gain_by_distance,
     path_html,
     robust_curve,
     step_html,
@@ -35,13 +34,13 @@ def test_the_query_changes_and_the_document_falls(found):
     assert "relevant</span>" in view
     assert "q3" not in falls(found["mine"])  # nothing relevant among its candidates
     path = path_html(TASK, found["mine"], first)
-    assert path.count("words changed: rank") == len({step.text.text for step in steps})
+    assert path.count("words changed: relevant") == len({step.text.text for step in steps})
     with pytest.raises(CslabError, match="no query 'q9'"):
         step_html(TASK, found["mine"], "q9", 1)
 
 
 def test_the_explorer_and_its_twin(found):
-    explorer = AttackExplorer(TASK, found)
+    explorer = AttackExplorer(TASK, {f"{name}-s1": one for name, one in found.items()})
     assert explorer.words.value == 3
     assert explorer.query.value in QUERIES
     before = explorer.view.value
@@ -49,10 +48,10 @@ def test_the_explorer_and_its_twin(found):
     assert explorer.view.value != before
     assert "0 of" in explorer.view.value
     held = explorer.query.value
-    explorer.ranker.value = "other"
+    explorer.ranker.value = "other-s1"
     assert explorer.query.value == held
     assert "other" in explorer.settings()
-    assert "words changed: rank" in explorer.static()
+    assert "words changed: relevant" in explorer.static()
     assert "<script" not in explorer.static()
     with pytest.raises(CslabError, match="at least one attack"):
         AttackExplorer(TASK, {})
@@ -65,7 +64,10 @@ def test_charts(found):
     scores = pd.concat(parts, ignore_index=True)
     for chart in (robust_curve(scores), transfer_map(scores)):
         assert figure(chart, "caption").png().startswith(b"\x89PNG")
-    table = pd.DataFrame({"set": ["a", "b"], "pair": ["en-de"] * 2, "gain": [1.0, -1.0], "divergence": [0.2, 0.4]})
-    assert figure(gain_by_distance(table, "divergence"), "caption").png().startswith(b"\x89PNG")
+    names = {"mine": "ML-CS+vocab", "other": "ML-CS+fgm+vocab"}
+    robust = robust_curve(scores.assign(system=scores["system"].map(names), attacked=scores["attacked"].map(names)))
+    assert robust.to_dict()["facet"]["column"]["field"] == "panel"
+    assert set(robust.data["line"]) == {"plain", "fgm"}
+    assert figure(robust, "caption").png().startswith(b"\x89PNG")
     with pytest.raises(CslabError, match="attack it first"):
         robust_curve(scores[scores["system"] != scores["attacked"]])

@@ -192,3 +192,22 @@ def test_mistakes_are_named(tmp_path):
         Budget(words=0)
     with pytest.raises(CslabError, match="kind 'noise' is not known"):
         noise_scores(tiny_encoder(tmp_path), TASK, kind="noise")
+
+
+def test_texts_that_read_alike_are_ranked_once():
+    same = {"de": GERMAN, "nl": Lexicon.from_pairs("en", "nl", [("red", "rot"), ("fox", "vos")])}
+    asked = []
+
+    def counting(pairs):
+        asked.extend(pairs)
+        return hashed(pairs)
+
+    one_round = Budget(words=1, places=None)
+    found = attack(counting, TASK, word_edits(same), one_round, depth=5)
+    assert len(asked) == len(set(asked))
+    del asked[:]
+    other = attack(lambda pairs: -hashed(pairs), TASK, word_edits(same), one_round, "other", depth=5)
+    again = replay(other, counting, TASK, "mine", found)
+    known = {step.text.text for steps in found.steps.values() for step in steps}
+    assert not known & {text for text, _ in asked}
+    assert again.steps == replay(other, hashed, TASK, "mine").steps

@@ -1,4 +1,4 @@
-"""Attacks and shift as stages of an experiment: a lab of tiny models."""
+"""Attacks as stages of an experiment: a lab of tiny models."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,22 @@ import pytest
 
 from cslab import robustness
 from cslab.collections.collection import Collection
-from cslab.evaluation.attacks import Budget
+from cslab.config import AttackSettings, make_profile
 from cslab.ranking.cross_encoder import save_encoder
-from cslab.robustness import attacks, gains, shift_table
+from cslab.robustness import attacks, robust_table, settings_for
 from cslab.store import CslabError
+from cslab.systems import System
+from cslab.training.conditions import CONDITIONS
 from tests.tiny import tiny_encoder
 from tests.unit.test_attacks import DOCUMENTS, LEXICONS, QUERIES, TASK
 
 COLLECTION = Collection("toy", {"en": QUERIES}, {"en": DOCUMENTS}, {"en": TASK.qrels})
+PROFILE = {"name": "tiny", "collection": {"languages": ["en"]}, "attack": {"words": 2, "queries": 10}}
+EVALUATION = {"pairs": ["en-en"], "max_length": 32, "measures": ["MRR@10"], "protocol": "own"}
+
+
+def system(name, pair=None, seed=1, robust="none"):
+    return System(CONDITIONS[name], False, pair, seed, robust)
 
 
 @dataclass
@@ -24,77 +32,123 @@ class TinyLab:
     """What `attacks` asks of a lab."""
 
     folder: Path
+    told: tuple[System, ...] = (
+        system("Zero-shot"), system("Zero-shot Translate-Test"), system("BL-CS", "en-de"), system("ML-CS", seed=1),
+        system("ML-CS", seed=1, robust="fgm"), system("ML-CS", seed=2, robust="fgm"),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        evaluation = SimpleNamespace(protocol="own", max_length=32, measures=["MRR@10"], pairs=["en-en"])
-        self.profile = SimpleNamespace(evaluation=evaluation, collection=SimpleNamespace(seed=0))
-        for seed in (1, 2):
-            save_encoder(tiny_encoder(self.folder / "tiny", seed), self.folder / f"m{seed}" / "model")
+        self.profile = make_profile(PROFILE | {"evaluation": EVALUATION})
+        self._test = self._recipe("test")
+        for number, one in enumerate(self.told):
+            save_encoder(tiny_encoder(self.folder / "tiny", number), self._model(one).path / "model")
 
-    def systems(self):
-        return [SimpleNamespace(slug="one", pair=None), SimpleNamespace(slug="two", pair="en-en"),
-                SimpleNamespace(slug="three", pair="en-de")]  # fmt: skip
+    def _recipe(self, name):
+        return SimpleNamespace(path=self.folder / "made" / name, key=name, make=lambda: None)
 
-    def train(self, system):
-        number = {"one": 1, "two": 2}[system.slug]
-        return SimpleNamespace(path=self.folder / f"m{number}", key=f"key{number}")
+    def _model(self, one):
+        return self._recipe(one.slug)
 
-    def task(self, pair):
-        return TASK
+    train = _model
+
+    def train_all(self, systems):
+        """They are."""
+
+    def _lexicons(self):
+        return [self._recipe(code) for code in LEXICONS]
 
     def lexicons(self):
         return LEXICONS
 
+    def systems(self):
+        return iter(self.told)
+
+    def task(self, pair):
+        return TASK
+
     def collection(self):
         return COLLECTION
 
-    training_collection = collection
 
-
-def test_every_ranker_is_attacked_and_reads_the_others_texts(tmp_path, capsys, monkeypatch):
+def test_every_ranker_is_attacked_and_reads_the_texts_of_its_seed(tmp_path, capsys, monkeypatch):
     lab = TinyLab(tmp_path)
-    made = attacks(lab, "en-en", budget=Budget(2), queries=10)
-    assert list(made.found) == ["one", "two"]
-    assert set(zip(made.scores["system"], made.scores["attacked"], strict=True)) == {
-        (a, b) for a in ("one", "two") for b in ("one", "two")
-    }
+    made = attacks(lab)
+    assert list(made.found) == ["zero-shot-s1", "ml-cs-s1", "ml-cs+fgm-s1", "ml-cs+fgm-s2"]
+    names = {"Zero-shot", "ML-CS", "ML-CS+fgm"}
+    read = made.scores.groupby("seed")[["system", "attacked"]].apply(lambda rows: set(zip(*rows.T.values, strict=True)))
+    assert read[1] == {(a, b) for a in names for b in names}
+    assert read[2] == {("ML-CS+fgm", "ML-CS+fgm")}
+    assert set(made.noise["system"]) == names
+    assert made.plain == {"ML-CS+fgm": "ML-CS"}
     assert "made attacks/en-en-words" in capsys.readouterr().out
-    monkeypatch.setattr(robustness, "_attacked", None)
-    again = attacks(lab, "en-en", budget=Budget(2), queries=10)
+    monkeypatch.setattr(robustness, "_Making", None)
+    again = attacks(lab)
     pd.testing.assert_frame_equal(again.scores, made.scores)
-    assert again.found["one"].steps == made.found["one"].steps
+    assert again.found["ml-cs-s1"].steps == made.found["ml-cs-s1"].steps
+
+    table = robust_table(made, "MRR@10")
+    assert list(table.index) == ["Zero-shot", "ML-CS", "ML-CS+fgm"]
+    assert list(table)[:5] == ["0 words", "1 words", "2 words", "lost", "answers lost"]
+    assert table["clean gain"].isna().tolist() == [True, True, False]
+    both = table.loc["ML-CS+fgm", "lost"], table.loc["ML-CS", "lost"]
+    assert both[0] == pytest.approx(table.loc["ML-CS+fgm", "0 words"] - table.loc["ML-CS+fgm", "2 words"])
+    if both[1]:
+        assert table.loc["ML-CS+fgm", "loss ratio"] == pytest.approx(both[0] / both[1])
+
+
+def test_an_interrupted_attack_keeps_what_it_found(tmp_path, monkeypatch):
+    lab, asked = TinyLab(tmp_path), []
+    real = robustness.attack
+
+    def failing(*given):
+        asked.append(given[4])
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(robustness, "attack", failing)
+    with pytest.raises(KeyboardInterrupt):
+        attacks(lab)
+    assert len(attacks(lab).found) == 4
+    assert asked == ["Zero-shot", "ML-CS", "ML-CS", "ML-CS+fgm", "ML-CS+fgm"]
+
+
+def test_no_robust_methods_no_columns_for_them(tmp_path):
+    made = attacks(TinyLab(tmp_path, (system("Zero-shot"), system("ML-CS"))))
+    assert made.plain == {}
+    assert "loss ratio" not in robust_table(made, "MRR@10")
 
 
 @pytest.mark.parametrize(
-    ("pair", "method", "message"),
+    ("pairs", "given", "chosen"),
     [
-        ("en-en", "word", "did you mean 'words'"),
-        ("de-en", "words", "the lexicons translate from English"),
-        ("xx-en", "typos", "language 'xx' is not known"),
-        ("de-en", "transliteration", "written in Latn"),
+        (["de-de", "en-de", "en-en"], {}, ("en-de", "words")),
+        (["xx-xx", "de-en"], {}, ("de-en", "typos")),
+        (["de-de", "en-de"], {"method": "typos"}, ("de-de", "typos")),
+        (["xx-xx"], {}, ("en-en", "words")),
+        (["en-en"], {"pair": "ru-en", "method": "transliteration"}, ("ru-en", "transliteration")),
     ],
 )
-def test_mistakes_are_named(tmp_path, pair, method, message):
+def test_pair_and_method_follow_from_the_profile(pairs, given, chosen):
+    profile = make_profile({"name": "some", "evaluation": {"pairs": pairs}})
+    found = settings_for(profile, AttackSettings(**given))
+    assert (found.pair, found.method) == chosen
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "word"}, "did you mean 'words'"),
+        ({"pair": "de-en", "method": "words"}, "the lexicons translate from English"),
+        ({"pair": "xx-en", "method": "typos"}, "queries in one language are wanted"),
+        ({"pair": "de-en", "method": "transliteration"}, "written in Latn"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, settings, message):
     with pytest.raises(CslabError, match=message):
-        attacks(TinyLab(tmp_path), pair, method)
+        attacks(TinyLab(tmp_path), AttackSettings(**settings))
 
 
-def test_shift_and_gains(tmp_path):
-    lab = TinyLab(tmp_path)
-    table = shift_table({"toy": lab, "again": lab})
-    assert table["set"].tolist() == ["toy", "again"]
-    assert table["document unseen words"].tolist() == [0, 0]
-    assert table["language distance"].tolist() == [0, 0]
-    rows = [
-        (system, 1, "MoIR", "en", "en", q, "MRR@10", value)
-        for system, values in (("a", (0.0, 0.5)), ("b", (1.0, 0.5)))
-        for q, value in zip(("q1", "q2"), values, strict=True)
-    ]
-    scores = pd.DataFrame(
-        rows, columns=["system", "seed", "setting", "query_lang", "doc_lang", "qid", "measure", "value"]
-    )
-    found = gains({"toy": scores}, "b", "a")
-    assert found["gain"].tolist() == [100, 0]
-    assert found["pair"].tolist() == ["en-en", "en-en"]
-    with pytest.raises(CslabError, match="no system 'c' on toy"):
-        gains({"toy": scores}, "c", "a")
+def test_a_pair_that_no_ranker_serves(tmp_path):
+    with pytest.raises(CslabError, match="no ranker serves this pair"):
+        attacks(TinyLab(tmp_path, (system("BL-CS", "en-de"),)))
