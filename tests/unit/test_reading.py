@@ -83,8 +83,10 @@ def assert_same(found, expected) -> None:
             assert torch.equal(one.inputs[key], tensor), key
 
 
-@pytest.mark.parametrize("encoder", ["atlas", "minilm", "unigram"])
-@pytest.mark.parametrize("condition", NAMES)
+OTHERS = [("minilm", "ML-CS"), ("minilm", "Fine-tuning"), ("unigram", "ML-CS"), ("unigram", "Wiki-CS")]
+
+
+@pytest.mark.parametrize(("encoder", "condition"), [*(("atlas", name) for name in NAMES), *OTHERS])
 def test_batches_are_those_of_the_texts(encoder, condition, monkeypatch):
     texts = texts_of(condition)
     expected = drawn(plain(texts), encoder)
