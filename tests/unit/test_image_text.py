@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cslab.collections.captions import Captions
-from cslab.config import make_profile
+from cslab.config import load_profile, make_profile, profiles_folder
 from cslab.evaluation.recall import rank_scores, recall_table
 from cslab.image_data import Task
 from cslab.image_tables import asked_table, gains_table
@@ -170,3 +170,14 @@ def test_every_condition_names_a_robust_method_on_embeddings():
 
     for condition in CAPTION_CONDITIONS.values():
         assert ROBUST[condition.robust].kind in ("none", "embeddings")
+
+
+@pytest.mark.parametrize("path", sorted(profiles_folder().glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_profiles_name_conditions_and_languages_that_are_there(path, tmp_path):
+    profile = load_profile(path.stem)
+    if profile.image_text is None:
+        pytest.skip("no images")
+    lab = open_image_lab(profile, outputs=tmp_path)
+    assert {system.condition.name for system in lab.systems()} == set(profile.image_text.conditions)
+    assert set(lab.settings.switched) <= set(lab.settings.languages)
+    assert {*lab.settings.corrected, *lab.settings.plain} <= set(lab.settings.conditions)
