@@ -48,11 +48,12 @@ def both_ways(
 
 
 def items_found(scores: pd.DataFrame, task: Task, languages: Sequence[str]) -> pd.DataFrame:
-    """R@1 of every caption, averaged over languages that it is asked in and over seeds: captions × systems."""
+    """R@1 of every item, averaged over its captions, over languages and over seeds: items × systems."""
     rows = of_measure(scores, "R@1")
     rows = rows[(rows["setting"] == task.name) & (rows["doc_lang"] == task.target)]
     rows = rows[rows["query_lang"].isin(languages)]
-    return rows.pivot_table(index="qid", columns="system", values="value", aggfunc="mean", sort=False)
+    rows = rows.assign(item=rows["qid"].str.rpartition("#")[0].where(rows["qid"].str.contains("#"), rows["qid"]))
+    return rows.pivot_table(index="item", columns="system", values="value", aggfunc="mean", sort=False)
 
 
 def asked_table(

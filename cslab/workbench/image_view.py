@@ -167,6 +167,28 @@ class CaptionSearch(Explorer):
         return f"“{self.text.value}”, {self.first.value} and {self.second.value}"
 
 
+def telling_examples(
+    lab: ImageLab, systems: Sequence[ImageSystem], task: Task, codes: Sequence[str], count: int = 8
+) -> list[tuple[str, str, str]]:
+    """Examples for `CaptionSearch`; those come first that the second system answers and the first does not.
+
+    Args:
+        lab: whose models search.
+        systems: at least one; the first two are compared.
+        task: what is searched.
+        codes: languages.
+        count: images whose first captions are taken.
+    """
+    images = list(task.captions.texts[codes[0]])[:count]
+    examples = [(code, task.captions.texts[code][image][0], image) for image in images for code in codes]
+    texts = [text for _, text, _ in examples]
+    found = [[first[0][0] for first in lab.search(system, task, texts, k=1)] for system in systems[:2]]
+    gain = {
+        example: (found[-1][row] == example[2]) - (found[0][row] == example[2]) for row, example in enumerate(examples)
+    }
+    return sorted(examples, key=lambda example: -gain[example])
+
+
 # --- by language ---------------------------------------------------------------------------------------------
 
 

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 
 from cslab.collections.captions import Captions
-from cslab.config import load_profile, make_profile, profiles_folder
-from cslab.evaluation.recall import rank_scores, recall_table
+from cslab.config import make_profile
+from cslab.evaluation.recall import mean_recall, rank_scores, recall_table
 from cslab.image_data import Task
 from cslab.image_tables import asked_table, gains_table
 from cslab.image_text import ImageLab, open_image_lab
 from cslab.store import CslabError
 from cslab.training.caption_conditions import CAPTION_CONDITIONS
+from cslab.workbench.image_view import CaptionSearch, misses_html, recall_bars
 from tests.tiny_towers import sentence_folder
 
 SMALL = {"train": 24, "test": 6, "steps": 2, "base_steps": 2, "batch": 8, "max_length": 16}
@@ -61,6 +62,8 @@ def test_tables_by_hand():
     assert asked.loc["ML-CS", "de"].startswith("75.0 [")
     gains = gains_table(scores, task, rounds=50)
     assert list(gains) == ["mean of de, fr", "over Zero-shot", "over ML-CS"]
+    twice = pd.concat([scores.assign(qid=scores["qid"] + f"#{n}") for n in (0, 1)])  # two captions of each item
+    assert gains_table(twice, task, rounds=50).equals(gains)
     assert gains.loc["Zero-shot", "mean of de, fr"].startswith("25.0 [")
     assert gains.loc["ML-CS", "over Zero-shot"].startswith("+50.0 [")
     assert pd.isna(gains.loc["Zero-shot", "over Zero-shot"])
@@ -126,6 +129,14 @@ def test_captions_end_to_end(caption_lab):
     assert set(table["setting"]) == {"Multi30K", "XTD10"}
     assert set(zip(table["query_lang"], table["doc_lang"], strict=True)) == {("de", "en"), ("en", "de")}
     assert {"ML-CS+vocab · CSLS", "ML-CS+vocab · softmax"} <= set(table["system"])
+    task, systems = caption_lab.tasks[0], list(caption_lab.systems())[:2]
+    assert "## XTD10: 3 captions of each language ask for English captions" in caption_lab.tables()
+    view = CaptionSearch(caption_lab, task, systems, [("de", "a rot fuchs", "a.jpg")], k=3).static()
+    assert view.count(">right<") == 2
+    assert "a red fox" in view
+    assert "of 3</td>" in misses_html(caption_lab, systems[1], task, task.languages)
+    assert list(mean_recall(table[table["setting"] == task.name], task.languages, task.target)) == ["de"]
+    recall_bars(table, task.languages, task.name).to_dict()
 
 
 def test_views_of_an_item(caption_lab):
@@ -172,12 +183,9 @@ def test_every_condition_names_a_robust_method_on_embeddings():
         assert ROBUST[condition.robust].kind in ("none", "embeddings")
 
 
-@pytest.mark.parametrize("path", sorted(profiles_folder().glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_profiles_name_conditions_and_languages_that_are_there(path, tmp_path):
-    profile = load_profile(path.stem)
-    if profile.image_text is None:
-        pytest.skip("no images")
-    lab = open_image_lab(profile, outputs=tmp_path)
-    assert {system.condition.name for system in lab.systems()} == set(profile.image_text.conditions)
+@pytest.mark.parametrize("name", ["captions", "demo", "smoke"])
+def test_shipped_profiles_name_conditions_and_languages_that_are_there(name, tmp_path):
+    lab = open_image_lab(name, outputs=tmp_path)
+    assert {system.condition.name for system in lab.systems()} == set(lab.settings.conditions)
     assert set(lab.settings.switched) <= set(lab.settings.languages)
     assert {*lab.settings.corrected, *lab.settings.plain} <= set(lab.settings.conditions)

@@ -20,6 +20,7 @@ from cslab.workbench.image_view import (
     item_html,
     misses_html,
     recall_bars,
+    telling_examples,
 )
 
 SCENES = {
@@ -80,6 +81,10 @@ def test_search_and_failures(lab):
     assert "write a query" in widget.view.value
     table = failures(lab, systems[0], task, ["en", "de"])
     assert list(table.index) == ["en", "de"]
+    told = telling_examples(lab, systems, task, ["en", "de"], count=3)
+    assert sorted(told) == sorted(
+        (code, task.captions.texts[code][i][0], i) for i in list(task.pictures)[:3] for code in ("en", "de")
+    )
     view = misses_html(lab, systems[0], task, ["en", "de"])
     assert "6</td>" in view
     assert view.count("<th>") == 7  # five heads, two languages
