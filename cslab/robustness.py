@@ -239,4 +239,5 @@ def robust_table(made: Attacks, measure: str) -> pd.DataFrame:
     if made.plain:
         ratio = (wide["lost"] / twin["lost"]).where(twin["lost"] > 0)
         wide = wide.assign(**{"clean gain": wide[first] - twin[first], "loss ratio": ratio})
-    return wide.rename(columns={n: f"{n} words" for n in own["budget"].unique()}).rename_axis(columns=None)
+    words = {n: "1 word" if n == 1 else f"{n} words" for n in own["budget"].unique()}
+    return wide.rename(columns=words).rename_axis(columns=None)

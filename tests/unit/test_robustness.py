@@ -88,7 +88,7 @@ def test_every_ranker_is_attacked_and_reads_the_texts_of_its_seed(tmp_path, caps
 
     table = robust_table(made, "MRR@10")
     assert list(table.index) == ["Zero-shot", "ML-CS", "ML-CS+fgm"]
-    assert list(table)[:5] == ["0 words", "1 words", "2 words", "lost", "answers lost"]
+    assert list(table)[:5] == ["0 words", "1 word", "2 words", "lost", "answers lost"]
     assert table["clean gain"].isna().tolist() == [True, True, False]
     both = table.loc["ML-CS+fgm", "lost"], table.loc["ML-CS", "lost"]
     assert both[0] == pytest.approx(table.loc["ML-CS+fgm", "0 words"] - table.loc["ML-CS+fgm", "2 words"])
