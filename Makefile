@@ -10,17 +10,21 @@ PROFILE ?= demo
 export OMP_WAIT_POLICY = PASSIVE
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test browser lint lab install clean
+.PHONY: demo test browser pictures lint lab install clean
 
 demo: $(DONE)
 	$(BIN)/cslab notebooks --profile $(PROFILE)
 
 test: $(DONE) lint
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest -rs
 
-# Widgets and reports in headless Chromium (Debian: apt-get install chromium fonts-dejavu-core).
+# Of these only widgets and reports in headless Chromium (Debian: apt-get install chromium fonts-dejavu-core).
 browser: $(DONE)
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -rs -m browser
+
+# The README's pictures, anew from what `make demo` has made.
+pictures: $(DONE)
+	$(BIN)/python -m tests.browser.pictures $(PROFILE)
 
 lint: $(DONE)
 	$(BIN)/ruff check .

@@ -135,7 +135,7 @@ def _side(task: Task, qid: str, asked: str, side: tuple[str, Run, list[str]], ot
             f'<div class="cs-row{" cs-rel" if relevant else ""}" role="listitem"><span>{rank}'
             f'<br><span class="cs-muted">{_move(rank, before.get(did))}</span></span>'
             f'<div class="cs-doc" {lang_attributes(code)}>{tag}{marked(task.documents[did], code, match)}</div>'
-            f'<span class="cs-n" title="score; document {escape(did)}">{run.scores[qid][did]:.2f}</span></div>'
+            f'<span class="cs-n" title="score; document {escape(did)}">{run.scores[qid][did]:z.2f}</span></div>'
         )
     head = f'<div class="cs-top">{escape(name)}<span class="cs-muted">{told}</span></div>'
     return f'<div class="cs-side" role="list" aria-label="{escape(name)}">{head}{"".join(rows)}</div>'

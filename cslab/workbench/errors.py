@@ -21,7 +21,7 @@ from cslab.switching.switch import Switched
 from cslab.workbench import html
 from cslab.workbench.cases import ORDERS, Experiment, cases, cause_table, ordered
 from cslab.workbench.contrast import TONES, causes_html, causes_key, contrast_html, pair_name
-from cslab.workbench.explorer import Explorer, field, shorten
+from cslab.workbench.explorer import Explorer, field, folded, shorten
 from cslab.workbench.filters import ANY, Filters
 from cslab.workbench.style import language_name
 from cslab.workbench.whatif import WhatIf
@@ -272,7 +272,7 @@ class _Bars:
         self.title = w.HTML()
         self.rows = w.VBox(layout=w.Layout(max_height="15rem", overflow="auto"))
         inner = w.VBox([self.title, self.rows, w.HTML(html.stack(causes_key()))])
-        self.box = w.Accordion([inner], titles=("Why queries are missed",), selected_index=0)
+        self.box = folded("Why queries are missed", inner, opened=True)
 
     def fill(self, table: pd.DataFrame, system: str) -> None:
         """Draws the bars of a system; those that are there already stay, so that the one pressed keeps the focus."""

@@ -108,6 +108,21 @@ def controls_of(row: Sequence[w.Widget]) -> list[w.Widget]:
     ] + inner
 
 
+def folded(title: str, inner: w.Box, opened: bool = False) -> w.VBox:
+    """A box below a button that opens and closes it; unlike the head of an accordion, keys reach the button."""
+    layout = w.Layout(width="auto", margin="4px 0", align_self="flex-start")
+    head = w.Button(description=title, tooltip=f"{title}: open or close", layout=layout)
+    head.add_class("cs-fold")
+
+    def turn(shown: bool) -> None:
+        head.icon = "caret-down" if shown else "caret-right"
+        inner.layout.display = None if shown else "none"
+
+    turn(opened)
+    head.on_click(lambda _: turn(inner.layout.display == "none"))
+    return w.VBox([head, inner])
+
+
 def field(kind: type[w.Widget], label: str, value: Any, width: str = "auto", **options: Any) -> w.Widget:
     """A control with its whole label in front of it."""
     style = {"description_width": options.pop("label_width", "initial")}

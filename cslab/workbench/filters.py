@@ -10,7 +10,7 @@ import ipywidgets as w
 import pandas as pd
 
 from cslab.workbench.cases import FOUND, MISSED, MISSES, with_cause
-from cslab.workbench.explorer import field
+from cslab.workbench.explorer import field, folded
 from cslab.workbench.style import language_name
 
 ANY = "any"
@@ -33,7 +33,7 @@ class Filters:
             self.sliders[name] = field(w.IntRangeSlider, label, (0, 1), "24rem", min=0, max=1, continuous_update=False)
         rows = [self.cause, self.which, self.answer, *self.sliders.values()]
         inner = w.HBox(rows, layout=w.Layout(flex_flow="row wrap", align_items="center"))
-        self.box = w.Accordion([inner], titles=("Filters",), selected_index=None)
+        self.box = folded("Filters", inner)
 
     def fit(self, table: pd.DataFrame) -> None:
         """Sets the ranges and choices to what the table has, and lets every row through."""

@@ -23,7 +23,8 @@ STYLE = """<style>
 .cslab .cs-head{font-weight:600;margin:.2em 0 .35em}
 .cslab .cs-text{padding:.5em .8em;border:1px solid var(--jp-border-color2,#8885);border-radius:6px;line-height:2.1;
  white-space:pre-wrap;overflow-wrap:anywhere}
-.cslab .cs-s{display:inline-block;line-height:1.45;border-radius:3px 3px 0 0;padding:.02em .2em;cursor:help}
+.cslab .cs-s{border-radius:3px 3px 0 0;padding:.12em .2em;cursor:help;-webkit-box-decoration-break:clone;
+ box-decoration-break:clone}
 .cslab .cs-s::after{content:attr(data-code);font-size:.68em;opacity:.75;margin-inline-start:.25em;vertical-align:.35em}
 .cslab .cs-key{display:flex;flex-wrap:wrap;gap:.3em 1em;font-size:.88em;margin:.4em 0}
 .cslab .cs-swatch{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-inline-end:.35em}

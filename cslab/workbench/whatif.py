@@ -23,7 +23,7 @@ from cslab.switching.policy import policy_named
 from cslab.switching.switch import Switched, switch
 from cslab.workbench import html
 from cslab.workbench.cases import Experiment
-from cslab.workbench.explorer import field
+from cslab.workbench.explorer import field, folded
 from cslab.workbench.widgets import usable_policies
 
 AS_ASKED = "as asked"
@@ -44,8 +44,9 @@ class WhatIf:
         self.asked, self.qid = "", ""
         self.switched: Switched | None = None
         row = w.HBox([self.policy, self.seed], layout=w.Layout(flex_flow="row wrap"))
-        inner = w.VBox([self.edit, row]) if experiment.encoder else w.HTML("There are no models to score with here.")
-        self.box = w.Accordion([inner], titles=("What if the query were another?",), selected_index=None)
+        lacking = w.HTML("There are no models to score with here.")
+        inner = w.VBox([self.edit, row] if experiment.encoder else [lacking])
+        self.box = folded("What if the query were another?", inner)
 
     @property
     def change(self) -> Switched | None:

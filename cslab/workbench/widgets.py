@@ -140,11 +140,12 @@ class SwitchExplorer(Explorer):
         for side in SIDES:
             tally.add(result[side], side)
         bars = []
-        for side in SIDES:
+        for side in filter(policy.rate, SIDES):  # where nothing is asked for, nothing was looked up
             tones = {"requested": GREY, "coverage": PALETTE[5], "realised": PALETTE[1]}
             bars += [(f"{side}: {name}", share, tones[name]) for name, share in tally.summary(side).items()]
         texts = [html.switched_html(result[side], self.source, side) for side in SIDES]
-        return html.stack(*texts, html.bars_html(bars, "shares of words"), self._score(result))
+        shares = html.bars_html(bars, "shares of words") if bars else ""
+        return html.stack(*texts, shares, self._score(result))
 
     def _score(self, result: Mapping[str, Switched]) -> str:
         if self.encoder is None:

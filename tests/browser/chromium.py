@@ -12,16 +12,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.real import ROOT
+from tests.smoke import NUMBERED
 
 SHOTS = ROOT / "outputs" / "browser"  # screenshots, to be looked at
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 
+FAILED = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']"
+READY = """() => { const session = window.jupyterapp?.shell.currentWidget?.sessionContext;
+  return session?.isReady && session.session?.kernel?.status === "idle" }"""
+RUN = """limit => Promise.race([jupyterapp.commands.execute("notebook:run-all-cells"),
+  new Promise((_, refuse) => setTimeout(() => refuse(new Error("cells still running")), limit))])"""
+PROFILE = 'PROFILE: str = \\"demo\\"'  # as notebooks have it in their files
 LIMIT = 120_000  # milliseconds to wait for anything: machines of a CI are slow
 
 _lacking = "Chromium (apt-get install chromium)" if not PROGRAM else "" if find_spec("playwright") else "playwright"
@@ -31,7 +39,7 @@ needs_chromium = pytest.mark.skipif(bool(_lacking), reason=f"not at hand: {_lack
 class Tab:
     """A page, the addresses it asked for, and the errors in its console."""
 
-    def __init__(self, page) -> None:
+    def __init__(self, page: Any) -> None:
         self.page, self.asked, self.errors = page, [], []
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
@@ -41,40 +49,69 @@ class Tab:
         """Addresses asked for that do not begin with one of `allowed`."""
         return [url for url in self.asked if not url.startswith((*allowed, "data:", "blob:"))]
 
-    def shot(self, name: str, **options) -> None:
-        """Keeps a screenshot."""
+    def shot(self, name: str, part: Any = None, **options: Any) -> None:
+        """Keeps a screenshot of the page, or of a part of it."""
         SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SHOTS / f"{name}.png", **options)
+        (part or self.page).screenshot(path=SHOTS / f"{name}.png", **options)
 
 
 @contextmanager
-def tab(folder: Path, dark: bool = False, width: int = 1280, height: int = 1000) -> Iterator[Tab]:
-    """Opens a browser with a fresh profile in `folder`."""
+def chromium() -> Iterator[Any]:
+    """Starts a headless browser."""
     from playwright.sync_api import sync_playwright
 
-    size, scheme = {"width": width, "height": height}, "dark" if dark else "light"
     with sync_playwright() as driver:
-        browser = driver.chromium.launch_persistent_context(
-            str(folder), executable_path=PROGRAM, headless=True, args=FLAGS, viewport=size, color_scheme=scheme
-        )
-        browser.set_default_timeout(LIMIT)
-        opened = Tab(browser.new_page())
+        browser = driver.chromium.launch(executable_path=PROGRAM, headless=True, args=FLAGS)
         try:
-            yield opened
-        except Exception:
-            opened.shot("failed")
-            raise
+            yield browser
         finally:
             browser.close()
 
 
 @contextmanager
-def lab(folder: Path, work: Path) -> Iterator[str]:
-    """Serves `folder` by JupyterLab with settings of its own under `work`; yields the address."""
+def tab(browser: Any, dark: bool = False, width: int = 1280, height: int = 1000, **options: Any) -> Iterator[Tab]:
+    """Opens a page in a profile of its own.
+
+    Args:
+        browser: of `chromium`.
+        dark: whether the reader prefers dark pages.
+        width, height: of the window.
+        options: of the profile; `offline=True` blocks the network.
+    """
+    size, scheme = {"width": width, "height": height}, "dark" if dark else "light"
+    context = browser.new_context(viewport=size, color_scheme=scheme, **options)
+    context.set_default_timeout(LIMIT)
+    opened = Tab(context.new_page())
+    try:
+        yield opened
+    except Exception:
+        opened.shot("failed")
+        raise
+    finally:
+        context.close()
+
+
+def set_notebooks(folder: Path, profile: str) -> None:
+    """Copies the numbered notebooks to a new folder, set to a profile."""
+    folder.mkdir()
+    for path in NUMBERED:
+        text = path.read_text(encoding="utf-8")
+        if text.count(PROFILE) != 1:
+            raise ValueError(f"{path.name}: its parameters have no line {PROFILE}")
+        (folder / path.name).write_text(text.replace(PROFILE, PROFILE.replace("demo", profile)), encoding="utf-8")
+
+
+@contextmanager
+def lab(folder: Path, work: Path, outputs: Path) -> Iterator[str]:
+    """Serves `folder` by JupyterLab with settings of its own under `work`; its kernels write to `outputs`.
+
+    Yields:
+        The address.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env = dict(os.environ, PYTHONPATH=str(ROOT))
+    env = dict(os.environ, PYTHONPATH=str(ROOT), CSLAB_OUTPUTS=str(outputs), CSLAB_OFFLINE="1")
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"):
         (work / name).mkdir(parents=True)
         env[name] = str(work / name)
@@ -115,12 +152,12 @@ def _wait_for(address: str, log: Path, limit: float = 120) -> None:
     pytest.fail(f"JupyterLab did not start in {limit} s: {log.read_text()[-2000:]}")
 
 
-def run_all(page, url: str) -> None:
-    """Opens a notebook in JupyterLab and starts all its cells; does not wait for them."""
+def run_all(page: Any, url: str) -> None:
+    """Opens a notebook in JupyterLab, runs all its cells as its menu does, and waits until the last has ended."""
     page.goto(url)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    page.wait_for_function(READY)
     page.wait_for_selector(".jp-Spinner", state="hidden")
-    page.wait_for_timeout(3000)  # commands given at the first idle are lost
-    page.locator(".jp-Notebook .jp-Cell").first.click()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.evaluate(RUN, 3 * LIMIT)
+    failed = page.locator(FAILED)
+    assert failed.count() == 0, failed.first.inner_text()[-2000:]
+    page.keyboard.press("Control+b")  # the file browser goes

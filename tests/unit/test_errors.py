@@ -262,3 +262,13 @@ def test_controls_are_labelled_for_keyboard_and_screen_reader():
     assert len(sliders) == 4
     assert not any(slider.continuous_update for slider in sliders)
     assert not re.search(r"<script|https?:", explorer.static())
+
+
+def test_folded_parts_are_opened_and_closed_by_buttons():
+    explorer = ErrorExplorer(experiment())
+    for part, opened in ((explorer.bars.box, True), (explorer.filters.box, False), (explorer.whatif.box, False)):
+        head, inner = part.children
+        assert (inner.layout.display is None) == opened
+        head.click()
+        assert (inner.layout.display is None) == (not opened)
+        assert head.icon == ("caret-right" if opened else "caret-down")

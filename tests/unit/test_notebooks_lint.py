@@ -4,20 +4,23 @@ import ast
 import inspect
 import json
 import re
+from importlib import import_module
+from pkgutil import iter_modules
 from statistics import median
 
 import altair as alt
 import pytest
 
+from cslab import workbench
 from cslab.config import make_profile, override
-from cslab.workbench import charts
 from cslab.workbench.parameters import TAG, cell_parameters
 from tests.real import ROOT
 
 NUMBERED = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NOTEBOOKS = [*NUMBERED, *sorted((ROOT / "notebooks" / "templates").glob("*.ipynb"))]
-CHARTS = {name for name, made in inspect.getmembers(charts, inspect.isfunction)
-          if made.__annotations__.get("return") is alt.TopLevelMixin}  # fmt: skip
+MODULES = [import_module(f"cslab.workbench.{found.name}") for found in iter_modules(workbench.__path__)]
+CHARTS = {name for module in MODULES for name, made in inspect.getmembers(module, inspect.isfunction)
+          if made.__annotations__.get("return") is alt.TopLevelMixin} | {"Chart"}  # fmt: skip
 MEDIAN, LONGEST = 8, 30  # lines of a code cell
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -105,10 +108,20 @@ def test_it_begins_with_a_title_and_ends_with_its_summary(path):
 @each
 def test_charts_have_captions_and_nothing_comes_from_another_host(path):
     for cell in cells(path, "code"):
-        called = [node for node in ast.walk(ast.parse(cell["source"])) if isinstance(node, ast.Call)]
-        names = {getattr(node.func, "id", getattr(node.func, "attr", "")) for node in called}
-        drawn = names & {*CHARTS, "Chart"}
-        assert not drawn or "figure" in names, f"{drawn} without figure(chart, caption)"
+        calls = [node for node in ast.walk(ast.parse(cell["source"])) if isinstance(node, ast.Call)]
+        figures = [call for call in calls if _name(call) == "figure"]
+        assert all(len(call.args) > 1 for call in figures), "figure(chart, caption)"
+        shown = {id(node) for call in figures for node in ast.walk(call.args[0])}
+        drawn = [call for call in calls if _name(call) in CHARTS and id(call) not in shown]
+        assert not drawn, f"{_name(drawn[0])} without figure(chart, caption)"
         assert "plt" not in cell["source"], "a picture without a text alternative"
     for cell in cells(path, "markdown"):
         assert not re.search(r"(!\[.*?\]\(|<img[^>]+src=.)https?:", cell["source"])
+
+
+def test_the_charts_of_every_module_are_known():
+    assert {"heat_map", "robust_curve", "recall_bars", "overlap_chart", "Chart"} <= CHARTS
+
+
+def _name(call: ast.Call) -> str:
+    return getattr(call.func, "id", getattr(call.func, "attr", ""))
