@@ -122,20 +122,23 @@ def _ticked(page: Any, found: Any, _: Control) -> bool:
 
 
 def _slid(page: Any, found: Any, control: Control) -> bool:
-    for there, back in (("ArrowLeft", "ArrowRight"), ("ArrowRight", "ArrowLeft"))[:: 1 if control.upper else -1]:
-        for count in range(1, 5):
-            if shows_something_else(page, lambda key=there: _press(page, found, key)):
-                for _ in range(count):
-                    _press(page, found, back)
-                return True
-        for _ in range(count):
-            _press(page, found, back)
+    old = _value(found)
+    for key in ("ArrowLeft", "ArrowRight")[:: 1 if control.upper else -1]:
+        changed = any(shows_something_else(page, lambda k=key: _press(page, found, k)) for _ in range(4))
+        while now := round(_value(found) - old, 6):
+            _press(page, found, "ArrowLeft" if now > 0 else "ArrowRight", 1)
+        if changed:
+            return True
     return False
 
 
-def _press(page: Any, found: Any, key: str) -> None:
+def _value(found: Any) -> float:
+    return float(found.get_attribute("aria-valuenow"))
+
+
+def _press(page: Any, found: Any, key: str, times: int = STEPS) -> None:
     found.focus()
-    for _ in range(STEPS):
+    for _ in range(times):
         page.keyboard.press(key)
     settle(page)
 
