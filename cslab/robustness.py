@@ -218,6 +218,15 @@ class _Making:
         return found.assign(seed=system.seed)
 
 
+def words_text(count: int) -> str:
+    """A number of words in words.
+
+    >>> words_text(1), words_text(2)
+    ('1 word', '2 words')
+    """
+    return "1 word" if count == 1 else f"{count} words"
+
+
 def robust_table(made: Attacks, measure: str) -> pd.DataFrame:
     """What each system loses under its own attack, seeds averaged.
 
@@ -239,5 +248,5 @@ def robust_table(made: Attacks, measure: str) -> pd.DataFrame:
     if made.plain:
         ratio = (wide["lost"] / twin["lost"]).where(twin["lost"] > 0)
         wide = wide.assign(**{"clean gain": wide[first] - twin[first], "loss ratio": ratio})
-    words = {n: "1 word" if n == 1 else f"{n} words" for n in own["budget"].unique()}
+    words = {n: words_text(n) for n in own["budget"].unique()}
     return wide.rename(columns=words).rename_axis(columns=None)

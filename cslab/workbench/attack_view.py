@@ -14,6 +14,7 @@ import pandas as pd
 
 from cslab.evaluation.attacks import Attack, Step, curve
 from cslab.evaluation.settings import Task
+from cslab.robustness import words_text
 from cslab.store import CslabError
 from cslab.workbench import html
 from cslab.workbench.explorer import Explorer, field, shorten
@@ -47,7 +48,7 @@ def step_html(task: Task, found: Attack, qid: str, words: int, k: int = 5) -> st
         raise CslabError(f"the attack holds no query '{qid}'; take one of its steps")
     steps = found.steps[qid]
     step, before = steps[min(words, len(steps) - 1)], steps[0]
-    title = f"{step.words} of {step.text.words} words changed · relevant document at rank {step.rank}"
+    title = f"{words_text(step.words)} of {step.text.words} changed · relevant document at rank {step.rank}"
     title += f" (was {before.rank}) · {step.rankings} model queries"
     return html.stack(html.switched_html(step.text, task.query_lang, title), _rankings(task, found, qid, step, k))
 
@@ -83,7 +84,7 @@ def path_html(task: Task, found: Attack, qid: str, k: int = 5) -> str:
         step.text.text: html.switched_html(
             step.text,
             task.query_lang,
-            f"{step.words} words changed: relevant document at rank {step.rank} of {count}",
+            f"{words_text(step.words)} changed: relevant document at rank {step.rank} of {count}",
             legend=step is steps[-1],
         )
         for step in steps

@@ -21,7 +21,13 @@ from tests.real import ROOT
 
 FOLDER = ROOT / "notebooks" / "pictures"
 # Name → notebook, and which of its widgets.
-PICTURES = {"switch": ("03_switch_text", 0), "matrix": ("05_evaluate", 0), "errors": ("05_evaluate", 1)}
+PICTURES = {
+    "switch": ("03_switch_text", 0),
+    "matrix": ("05_evaluate", 0),
+    "errors": ("05_evaluate", 1),
+    "attack": ("07_attack_rankers", 0),
+    "images": ("09_search_images", 1),
+}
 COLOURS, LARGEST = 200, 150_000
 
 
