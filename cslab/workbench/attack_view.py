@@ -48,7 +48,7 @@ def step_html(task: Task, found: Attack, qid: str, words: int, k: int = 5) -> st
         raise CslabError(f"the attack holds no query '{qid}'; take one of its steps")
     steps = found.steps[qid]
     step, before = steps[min(words, len(steps) - 1)], steps[0]
-    title = f"{words_text(step.words)} of {step.text.words} changed · relevant document at rank {step.rank}"
+    title = f"{step.words} of {words_text(step.text.words)} changed · relevant document at rank {step.rank}"
     title += f" (was {before.rank}) · {step.rankings} model queries"
     return html.stack(html.switched_html(step.text, task.query_lang, title), _rankings(task, found, qid, step, k))
 

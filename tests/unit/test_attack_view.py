@@ -34,7 +34,7 @@ def test_the_query_changes_and_the_document_falls(found):
     assert "relevant</span>" in view
     assert "q3" not in falls(found["mine"])  # nothing relevant among its candidates
     path = path_html(TASK, found["mine"], first)
-    assert path.count("words changed: relevant") == len({step.text.text for step in steps})
+    assert path.count(" changed: relevant") == len({step.text.text for step in steps})
     with pytest.raises(CslabError, match="no query 'q9'"):
         step_html(TASK, found["mine"], "q9", 1)
 
@@ -51,7 +51,7 @@ def test_the_explorer_and_its_twin(found):
     explorer.ranker.value = "other-s1"
     assert explorer.query.value == held
     assert "other" in explorer.settings()
-    assert "words changed: relevant" in explorer.static()
+    assert " changed: relevant" in explorer.static()
     assert "<script" not in explorer.static()
     with pytest.raises(CslabError, match="at least one attack"):
         AttackExplorer(TASK, {})
