@@ -15,8 +15,9 @@ export TOKENIZERS_PARALLELISM = false
 demo: $(DONE)
 	$(BIN)/cslab notebooks --profile $(PROFILE)
 
+# Test files are shared out among the cores, one thread each.
 test: $(DONE) lint
-	$(BIN)/python -m pytest -rs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 # Of these only widgets and reports in headless Chromium (Debian: apt-get install chromium fonts-dejavu-core).
 browser: $(DONE)
