@@ -15,6 +15,7 @@ def smoke(tmp_path_factory) -> Smoke:
     return run_smoke(tmp_path_factory.mktemp("smoke"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin that shares them out looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Says which tests stay together."""
 
