@@ -17,7 +17,7 @@ demo: $(DONE)
 
 # Test files are shared out among the cores, one thread each.
 test: $(DONE) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadfile
 
 # Of these only widgets and reports in headless Chromium (Debian: apt-get install chromium fonts-dejavu-core).
 browser: $(DONE)

@@ -47,7 +47,7 @@ def test_the_robust_grids_name_methods_that_exist():
 
 
 def test_a_model_depends_on_the_lexicons_it_reads(tmp_path):
-    one, other = lab(tmp_path=tmp_path), lab("lexicon.top=3", "lexicon.languages=[de]", tmp_path=tmp_path)
+    one, other = lab(tmp_path=tmp_path), lab("lexicon.top=2", "lexicon.languages=[de]", tmp_path=tmp_path)
     same = {s.name for s in one.systems() if one._model(s).key == other._model(s).key}
     assert same == {"Zero-shot"}
     titles = lab("lexicon.source=atlas-titles", tmp_path=tmp_path)
