@@ -1,19 +1,31 @@
 """What tests of several folders share: one run of every notebook on the smoke profile.
 
-Tests that need it begin first: where files are shared out among processes, the longest must not be left for the end.
+Where files are shared out among processes, one of them runs the notebooks and begins with the tests that take longest;
+others that need the run come last, when it is there.
 """
+
+import os
 
 import pytest
 
+from cslab.store import alone
 from tests.smoke import Smoke, run_smoke
 
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Smoke:
     """Every notebook, run headless on the smoke profile; made once, not to be changed."""
-    return run_smoke(tmp_path_factory.mktemp("smoke"))
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke"
+    with alone(place):
+        return run_smoke(place)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts first what takes longest."""
-    items.sort(key=lambda item: "smoke" not in getattr(item, "fixturenames", ()))
+    """Puts the longest first, and what can use its run of the notebooks last."""
+
+    def place(item: pytest.Item) -> int:
+        needs = getattr(item, "fixturenames", ())
+        return 0 if "served" in needs else 2 if "smoke" in needs else 1
+
+    items.sort(key=place)
