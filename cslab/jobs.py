@@ -28,6 +28,8 @@ STAGES = {"train": "_model", "runs": "_runs"}
 def make_all(asked: "Sequence[tuple[Lab, System]]", kind: str, jobs: int) -> None:
     """Makes a stage of several systems, some at a time; with one job it leaves them to whoever asks for them.
 
+    What is to be ranked is looked at before anything is trained.
+
     Args:
         asked: labs and systems; what is done already is left alone.
         kind: "train" for their rankers, "runs" for what they make of the candidates.
@@ -38,6 +40,8 @@ def make_all(asked: "Sequence[tuple[Lab, System]]", kind: str, jobs: int) -> Non
     """
     wanted = {_recipe(lab, kind, system).path: (lab, system) for lab, system in asked}
     left = [one for one in wanted.values() if _recipe(one[0], kind, one[1]).state() != "done"]
+    for lab, system in left if kind == "runs" else ():
+        lab.tasks(system)  # a language that is missing is told before anything is trained
     jobs = min(jobs, len(left))
     if jobs < 2 or processes()[1] > 1:
         return

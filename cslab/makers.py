@@ -23,7 +23,7 @@ from cslab.lexicon.lexicon import Lexicon, write_lexicon
 from cslab.processes import processes
 from cslab.sources.collections import dev_queries
 from cslab.store import CslabError
-from cslab.systems import INVERSE, PLAIN, System, asked_in, pairs_of
+from cslab.systems import INVERSE, PLAIN, System, asked_in
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
@@ -143,7 +143,7 @@ def rerank_system(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     from cslab.ranking.cross_encoder import load_encoder
     from cslab.ranking.rerank import rerank_all
 
-    tasks = {pair: read_as(lab, system, lab.task(pair)) for pair in pairs_of(lab.profile, system)}
+    tasks = {pair: read_as(lab, system, task) for pair, task in lab.tasks(system).items()}
     encoder = load_encoder(str(lab.train(system).path / "model"))
     first = processes()[0] == 0
     if first:

@@ -285,6 +285,10 @@ class Lab:
             self._tasks[pair] = made
         return self._tasks[pair]
 
+    def tasks(self, system: System) -> dict[str, Task]:
+        """The tasks of the pairs that a system is scored on."""
+        return {pair: self.task(pair) for pair in pairs_of(self.profile, system)}
+
     @cached_property
     def _given(self) -> dict[str, Run]:
         files = sorted((self._test.make().path / "runs").glob("*.trec.gz"))
@@ -314,6 +318,7 @@ class Lab:
 
     def runs(self, system: System) -> dict[str, Run]:
         """Re-ranked runs by language pair."""
+        make_all([(self, system)], "runs", jobs=1)
         path = self._runs(system).make().path
         return {pair: read_run(path / f"{pair}.trec.gz") for pair in pairs_of(self.profile, system)}
 
