@@ -1,10 +1,11 @@
-"""What tests of several folders share: one run of every notebook on the smoke profile.
+"""What tests of several files share: one run of every notebook on the smoke profile, and a single thread.
 
 Where files are shared out among processes, one of them runs the notebooks and begins with the tests that take longest;
 others that need the run come last, when it is there.
 """
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +20,17 @@ def smoke(tmp_path_factory) -> Smoke:
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke"
     with alone(place):
         return run_smoke(place)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums in one order: several threads round differently."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

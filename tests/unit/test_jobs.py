@@ -19,18 +19,13 @@ def lab(tmp_path, name, *settings):
     return open_lab("smoke", [*SMALL, *settings], outputs=tmp_path / name)
 
 
-def test_rankers_made_side_by_side_are_the_same(tmp_path, capsys):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        alone, both = lab(tmp_path, "alone"), lab(tmp_path, "both", "jobs=2")
-        scores = both.scores()
-        told = capsys.readouterr().out
-        assert "zero-shot-s1 | " in told
-        assert "ml-cs-s1 |   made runs/ml-cs-s1" in told
-        assert alone.scores().equals(scores)
-    finally:
-        torch.set_num_threads(threads)
+def test_rankers_made_side_by_side_are_the_same(tmp_path, capsys, one_thread):
+    alone, both = lab(tmp_path, "alone"), lab(tmp_path, "both", "jobs=2")
+    scores = both.scores()
+    told = capsys.readouterr().out
+    assert "zero-shot-s1 | " in told
+    assert "ml-cs-s1 |   made runs/ml-cs-s1" in told
+    assert alone.scores().equals(scores)
     for slug, stage in alone.train_all().items():
         one, two = (
             load_file(path / "model" / "model.safetensors") for path in (stage.path, both.train_all()[slug].path)

@@ -28,14 +28,6 @@ PAIRS = sample_pairs(COLLECTION, negatives=1, seed=0)
 SETTINGS = TrainSettings(steps=20, batch=8, lr=1e-3, max_length=32, window=3, log_every=4, save_every=5, seed=7)
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def switched_texts():
     return pair_texts(CONDITIONS["ML-CS"], PAIRS, COLLECTION, {"ru": LEXICON}, seed=1)
 

@@ -12,14 +12,6 @@ from safetensors.torch import load_file
 from tests import several
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def unseen(weights, loss: str) -> set[str]:
     """Weights that no loss depends on, which rounding errors move: a softmax does not see a constant."""
     keys = {name for name in weights if name.endswith("key.bias")}
