@@ -236,6 +236,7 @@ class Lab:
         config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed, "training": settings}
         config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"}), "robust": system.robust}
         config |= {"p": profile.probability, "words": profile.words} if switched else {}
+        config |= {"directions": self._directions} if ranker.condition.training_text == "translated" else {}
         inputs = [self._pairs, *([self._extended] if system.extended else [])]
         inputs += self._lexicons(**self._lexicons_of(ranker)) if switched else ()
         inputs += self._lexicons() if system.robust != PLAIN else ()  # it may switch text by a policy of its own
@@ -251,7 +252,12 @@ class Lab:
         switched = system.ranker.condition.policy is not None
         lexicons = self.lexicons(**self._lexicons_of(system)) if switched else {}
         given = (self.pairs(), self.training_collection(), lexicons, system.seed, pair)
-        return pair_texts(system.condition, *given, profile.probability, profile.words)
+        return pair_texts(system.condition, *given, profile.probability, profile.words, self._directions)
+
+    @property
+    def _directions(self) -> list[tuple[str, str]]:
+        """The language pairs that Fine-tuning learns: those that are evaluated."""
+        return [split_pair(pair) for pair in (self.base or self).profile.evaluation.pairs]
 
     def pairs(self) -> "Pairs":
         """The training pairs, the same for every ranker."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cslab.collections.collection import Collection
+from cslab.languages import MIXED, is_pool, pool_of
 from cslab.lexicon.lexicon import Lexicon
 from cslab.store import CslabError
 from cslab.switching.draw import Key, Side
@@ -61,7 +62,7 @@ CONDITIONS: dict[str, Condition] = {
     row.name: row
     for row in (
         Condition("Zero-shot"),
-        # The paper has one model per pair (give `pair`); without one, languages are drawn text by text.
+        # The paper has one model per pair (give `pair`); without one, a single model learns all pairs evaluated.
         Condition("Fine-tuning", training_text="translated"),
         Condition("Zero-shot Translate-Test", test_text="translated", model_of="Zero-shot"),
         Condition("ML-CS Translate-Test", test_text="translated", model_of="ML-CS"),
@@ -162,23 +163,21 @@ class SourceTexts:
         return replace(self, queries=queries[code], documents=documents[code])
 
 
-SAME = 5  # one pair in so many keeps to one language
-
-
 @dataclass(frozen=True)
 class TranslatedTexts:
-    """Pairs in the collection's translations: those of a language pair, or languages drawn pair by pair and epoch.
+    """Pairs in the collection's translations: a query and its documents in one of some language pairs, epoch by epoch.
 
-    Where languages are drawn, the document is told to speak the query's language in a fifth of the pairs and may speak
-    any in the others, so that with six languages a third of the pairs is monolingual: batches that mix monolingual and
-    cross-lingual pairs (2408.10536) are learnt from sooner than cross-lingual ones, and lose less of the former.
+    The paper fine-tunes one model for each pair that it evaluates; given the same pairs, one model learns them all. A
+    query draws its pair, and of a pool (`xx`) its language; each document of a pool draws its own.
+
+    Attributes:
+        directions: (query language, document language), either of which may be a pool.
     """
 
     pairs: Pairs
     collection: Collection
     seed: int = 0
-    query_languages: tuple[str, ...] = ()
-    document_languages: tuple[str, ...] = ()
+    directions: tuple[tuple[str, str], ...] = ((MIXED, MIXED),)
 
     def __call__(self, epoch: int, indices: Sequence[int]) -> list[tuple[str, str]]:
         """The (query, document) texts of some pairs in an epoch."""
@@ -192,9 +191,9 @@ class TranslatedTexts:
 
     def held(self, side: Side) -> Held:
         """The texts of a side by language and id."""
-        if side == "query":
-            return {code: self.collection.queries[code] for code in self.query_languages}
-        return {code: self.collection.documents[code] for code in self.document_languages}
+        at, texts = (0, self.collection.queries) if side == "query" else (1, self.collection.documents)
+        codes = [code for direction in self.directions for code in _spoken(direction[at], texts)]
+        return {code: texts[code] for code in dict.fromkeys(codes)}
 
     def holding(self, queries: Held, documents: Held) -> "TranslatedTexts":
         """The same with other mappings of the same texts."""
@@ -203,11 +202,11 @@ class TranslatedTexts:
         return replace(self, collection=replace(held, queries=queries, documents=documents))
 
     def _pair(self, epoch: int, qid: str, did: str) -> tuple[Named, Named]:
-        queries = self.collection.queries
-        asked = self._drawn(epoch, qid, "query", [c for c in self.query_languages if qid in queries[c]])
-        held = {code: found for code in self.document_languages if (found := self._counterparts(did, code))}
-        same = asked in held and Key(self.seed, epoch, f"{qid}\x1f{did}").number() % SAME == 0
-        told = asked if same else self._drawn(epoch, did, "document", list(held))
+        queries, documents = self.collection.queries, self.collection.documents
+        asked, told = self.directions[Key(self.seed, epoch, qid).number() % len(self.directions)]
+        asked = self._drawn(epoch, qid, "query", [c for c in _spoken(asked, queries) if qid in queries[c]])
+        held = {code: found for code in _spoken(told, documents) if (found := self._counterparts(did, code))}
+        told = self._drawn(epoch, did, "document", list(held))
         return (asked, qid), (told, held[told][0])
 
     def _counterparts(self, did: str, code: str) -> tuple[str, ...]:
@@ -217,6 +216,11 @@ class TranslatedTexts:
         if not languages:
             raise CslabError(f"{self.collection.name}: {side} '{key}' has no translation; leave its pairs out")
         return languages[Key(self.seed, epoch, key).number(side) % len(languages)]
+
+
+def _spoken(code: str, texts: Held) -> list[str]:
+    """The languages that a code of a direction stands for."""
+    return pool_of(code, list(texts)) if is_pool(code) else [code]
 
 
 def _by_id(
@@ -237,6 +241,7 @@ def pair_texts(
     pair: tuple[str, str] | None = None,
     probability: float | None = None,
     words: str | None = None,
+    directions: Sequence[tuple[str, str]] = ((MIXED, MIXED),),
 ) -> SourceTexts | TranslatedTexts:
     """The texts that a condition trains on.
 
@@ -249,6 +254,8 @@ def pair_texts(
         pair: query and document language: needed by BL-CS, optional for Fine-tuning.
         probability: p of switching words instead of the policy's own.
         words: which words, likewise.
+        directions: without a pair, the language pairs (or pools) that Fine-tuning learns; those that the collection
+            has no translations for are left out.
 
     Raises:
         CslabError: for a missing language, lexicon, text or translation.
@@ -256,19 +263,30 @@ def pair_texts(
     _check_texts(collection, pairs)
     condition = condition.training
     if condition.training_text == "translated":
-        asked, answered = (
-            ((pair[0],), (pair[1],)) if pair else (collection.query_languages, collection.document_languages)
-        )
-        for code, held in ((asked[0], collection.queries), (answered[0], collection.documents)):
-            if code not in held:
-                raise CslabError(
-                    f"{collection.name}: {condition.name} needs text in '{code}'; it has {', '.join(held)}"
-                )
-        return TranslatedTexts(pairs, collection, seed, asked, answered)
+        return TranslatedTexts(pairs, collection, seed, _translated(collection, condition, directions, pair))
     policy = policy_for(condition, pair, tuple(lexicons), probability, pairs.language, words)
     made = None if policy is None else switcher(lexicons, policy)
     queries, documents = collection.queries[pairs.language], collection.documents[pairs.language]
     return SourceTexts(pairs, queries, documents, seed, made)
+
+
+def _translated(
+    collection: Collection, condition: Condition, directions: Sequence[tuple[str, str]], pair: tuple[str, str] | None
+) -> tuple[tuple[str, str], ...]:
+    """The directions that a collection has texts for."""
+    wanted = [pair] if pair else directions
+    lost = ""
+    kept = []
+    for direction in wanted:
+        sides = zip(direction, (collection.queries, collection.documents), strict=True)
+        missing = [(code, texts) for code, texts in sides if not is_pool(code) and code not in texts]
+        if missing:
+            lost = f"{condition.name} needs text in '{missing[0][0]}'; it has {', '.join(missing[0][1])}"
+        else:
+            kept.append(direction)
+    if not kept:
+        raise CslabError(f"{collection.name}: {lost}")
+    return tuple(kept)
 
 
 def _check_texts(collection: Collection, pairs: Pairs) -> None:

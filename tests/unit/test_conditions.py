@@ -104,6 +104,17 @@ def test_fine_tuning_reads_translations():
     assert mixed(2, EVERY) == mixed(2, EVERY)
 
 
+def test_fine_tuning_learns_the_pairs_that_are_evaluated():
+    wanted = [("de", "en"), ("en", "xx"), ("de", "ru")]  # the collection has no Russian: left out
+    texts = pair_texts(CONDITIONS["Fine-tuning"], PAIRS, COLLECTION, {}, seed=1, directions=wanted)
+    seen = {(asked, told) for epoch in range(8) for (asked, _), (told, _) in texts.named(epoch, EVERY)}
+    assert seen == {("de", "en"), ("en", "en"), ("en", "de")}
+    for epoch in range(8):  # the documents of a query are asked for in one language
+        named = texts.named(epoch, EVERY)
+        assert len({(asked, qid) for (asked, qid), _ in named}) == len({qid for (_, qid), _ in named})
+    assert set(texts.held("query")) == set(texts.held("document")) == {"en", "de"}
+
+
 def test_missing_text_is_named():
     with pytest.raises(CslabError, match="Fine-tuning needs text in 'ru'"):
         pair_texts(CONDITIONS["Fine-tuning"], PAIRS, COLLECTION, {}, 1, pair=("de", "ru"))
