@@ -105,8 +105,9 @@ def watching(model: nn.Module) -> Iterator[Seen]:
         lengths = options["attention_mask"].sum(1)
         seen.pairs += len(lengths)
         seen.cells += options["attention_mask"].numel()
-        seen.tokens += int(lengths.sum())
-        seen.squares += int(lengths.square().sum())
+        # Tensors of the device: to ask for numbers would be to wait for it.
+        seen.tokens = seen.tokens + lengths.sum()
+        seen.squares = seen.squares + lengths.square().sum()
 
     inner = next(module for module in model.modules() if type(module).__name__ == "BertForSequenceClassification")
     # On the part below the head: the peer calls the head's `forward` itself, past its hooks.
@@ -115,6 +116,7 @@ def watching(model: nn.Module) -> Iterator[Seen]:
         yield seen
     finally:
         handle.remove()
+        seen.tokens, seen.squares = int(seen.tokens), int(seen.squares)
 
 
 class Memory:
