@@ -63,6 +63,9 @@ def bce(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (pairs,), any real number.
         labels: (pairs,), in [0, 1].
+
+    >>> round(bce(torch.tensor([3.0, 1.0]).log(), torch.tensor([1.0, 1.0])).item(), 4)  # -(ln 3/4 + ln 1/2) / 2
+    0.4904
     """
     return functional.binary_cross_entropy_with_logits(logits, labels)
 
@@ -78,6 +81,9 @@ def hinge(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (groups, size).
         labels: (groups, size), any grades.
+
+    >>> hinge(torch.tensor([[2.0, 1.5, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]])).item()  # 0.5 is missing to one of two
+    0.25
     """
     return _over_couples(functional.relu(1 - _differences(logits)), labels)
 
@@ -88,6 +94,9 @@ def ranknet(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (groups, size).
         labels: (groups, size), any grades.
+
+    >>> round(ranknet(torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0, 1.0]])).item(), 4)  # ln 2: no order yet
+    0.6931
     """
     return _over_couples(functional.softplus(-_differences(logits)), labels)
 
@@ -98,6 +107,9 @@ def margin_mse(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (groups, size), the positive first.
         labels: (groups, size), a teacher's scores on any scale.
+
+    >>> margin_mse(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[5.0, 4.0, 4.0]])).item()  # leads 1, 2; wanted 1, 1
+    0.5
     """
     mine, teacher = (scores[:, :1] - scores[:, 1:] for scores in (logits, labels))
     return functional.mse_loss(mine, teacher)
@@ -124,6 +136,9 @@ def lce(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (groups, size).
         labels: (groups, size), not negative, the first above 0.
+
+    >>> round(lce(torch.tensor([[3.0, 1.0]]).log(), torch.tensor([[1.0, 0.0]])).item(), 4)  # -ln 3/4
+    0.2877
     """
     return functional.cross_entropy(logits, labels / labels.sum(1, keepdim=True))
 
@@ -139,6 +154,9 @@ def lambdaloss(logits: Tensor, labels: Tensor, mu: float = 10.0) -> Tensor:
         logits: (groups, size).
         labels: (groups, size), grades; those of sampled pairs are 1 and 0.
         mu: weight of the second term.
+
+    >>> round(lambdaloss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])).item(), 4)  # 1 · 1 · 11 (1 - 1 / log2 3)
+    4.0598
     """
     gains = _gains(labels)
     with torch.no_grad():
@@ -159,6 +177,9 @@ def kl(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (groups, size).
         labels: (groups, size), a teacher's logits.
+
+    >>> round(kl(torch.zeros(1, 2), torch.tensor([[3.0, 1.0]]).log()).item(), 4)  # 3/4 ln 3/2 + 1/4 ln 1/2
+    0.1308
     """
     told, wanted = logits.log_softmax(1), labels.log_softmax(1)
     return functional.kl_div(told, wanted, log_target=True, reduction="batchmean")
@@ -184,6 +205,9 @@ def jensen_shannon(logits: Tensor, other: Tensor) -> Tensor:
     Args:
         logits: (groups, size).
         other: (groups, size), of the same documents read differently.
+
+    >>> round(jensen_shannon(torch.zeros(1, 2), torch.tensor([[3.0, 1.0]]).log()).item(), 4)  # at most ln 2
+    0.0338
     """
     p, q = logits.log_softmax(1), other.log_softmax(1)
     middle = torch.logaddexp(p, q) - np.log(2)
@@ -200,6 +224,9 @@ def alignment(logits: Tensor, other: Tensor, labels: Tensor) -> Tensor:
         logits: (groups, size), of the texts that are trained on.
         other: (groups, size), of the other reading.
         labels: (groups, size), as for `lce`.
+
+    >>> round(alignment(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])).item(), 4)  # they agree
+    0.6931
     """
     return jensen_shannon(logits, other) + lce(other, labels)
 
