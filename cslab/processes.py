@@ -37,6 +37,8 @@ def _group() -> tuple[int, int]:
     import torch
     from accelerate import PartialState
 
+    # `accelerate launch --use_fsdp` would have transformers load weights in the first process alone.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     return state.process_index, state.num_processes
 

@@ -4,25 +4,31 @@ python -m tests.several FOLDER is run by each process; the test compares what th
 With `killed` behind it, one process trains and is killed.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 from cslab.collections.collection import Collection
 from cslab.lexicon.lexicon import Lexicon
-from cslab.ranking.cross_encoder import Encoder
+from cslab.processes import processes, wait
+from cslab.ranking.cross_encoder import Encoder, score_pairs
 from cslab.recipe import Recipe
 from cslab.store import CslabError
 from cslab.training.auxiliary import Alignment
 from cslab.training.conditions import CONDITIONS, pair_texts
 from cslab.training.loop import train
 from cslab.training.pairs import Pairs, sample_pairs
+from cslab.training.record import Record
 from cslab.training.settings import TrainSettings
 from tests.tiny import LETTERS, tiny_encoder
 
@@ -36,7 +42,10 @@ CASES = {
     "bce": {"loss": "bce"},
     "groups": {"loss": "lce", "accumulate": 2, "schedule": "cosine"},
     "aligned": {"loss": "bce", "workers": 2},
+    "shards": {"loss": "bce", "accumulate": 2, "evaluate_every": 4, "train_embeddings": False},
 }
+# What `accelerate launch --use_fsdp --fsdp_version 2 --fsdp_activation_checkpointing true` sets.
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_ACTIVATION_CHECKPOINTING": "true"}
 
 
 def made_pairs() -> Pairs:
@@ -57,7 +66,35 @@ def trained(case: str, folder: Path) -> dict:
     plain = pair_texts(CONDITIONS["Zero-shot"], pairs, COLLECTION, {}, seed=1)
     adversary = Alignment(plain, pairs, encoder.tokenizer, 32) if case == "aligned" else None
     settings = TrainSettings(**SETTINGS, **CASES[case], precision="fp32", seed=7)
-    return train(encoder, pairs, texts, settings, folder, adversary, None)
+    evaluate = partial(mean_score, plain(0, range(9))) if settings.evaluate_every else None
+    return train(encoder, pairs, texts, settings, folder, adversary, None, evaluate=evaluate)
+
+
+def mean_score(pairs: list[tuple[str, str]], encoder: Encoder) -> dict[str, float]:
+    return {"en-en": float(score_pairs(encoder, pairs, precision="fp32").mean())}
+
+
+def stopped(case: str, folder: Path) -> None:
+    """The training of a case, whose processes stop after the fifth step; the last checkpoint is of the third."""
+    count = Record.count
+
+    def counted(record: Record, batch, loss) -> None:
+        count(record, batch, loss)
+        if batch.step == 4:
+            raise KeyboardInterrupt
+
+    with mock.patch.object(Record, "count", counted), contextlib.suppress(KeyboardInterrupt):
+        trained(case, folder)
+
+
+def trained_in_shards(case: str, folder: Path) -> dict:
+    """A training in shards that is stopped and goes on; what it left is copied for one process to go on from."""
+    with mock.patch.dict(os.environ, FSDP):
+        stopped(case, folder)
+        if not processes()[0]:
+            shutil.copytree(folder, folder.with_name(f"{case}-stopped"))
+        wait()
+        return trained(case, folder)
 
 
 def twenty_steps(folder: Path, killed: bool = False) -> None:
@@ -96,7 +133,7 @@ def main(folder: Path) -> None:
     """What each process does."""
     rank, told = int(os.environ["RANK"]), {}
     for case in CASES:
-        summary = trained(case, folder / case)
+        summary = (trained_in_shards if case == "shards" else trained)(case, folder / case)
         told[case] = {name: summary[name] for name in ("steps", "loss", "padding", "processes")}
     told["stages"] = staged(folder / "stages")
     try:

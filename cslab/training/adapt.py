@@ -31,6 +31,7 @@ from cslab.training.loop import parameter_groups
 from cslab.training.pairs import generator
 from cslab.training.pretrain import masked
 from cslab.training.record import Record
+from cslab.training.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,8 @@ def _train(
         progress(f"adapting on {device}, {precision} ({because}), {len(tokenizer):,} pieces")
     optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr)
     digests = {code: [len(flat), int(flat.sum())] for code, flat in rows.items()}
-    record = Record.open(folder, fingerprint([settings, digests, len(tokenizer)]), model, optimizer)
+    weights = Weights(model, optimizer)
+    record = Record.open(folder, fingerprint([settings, digests, len(tokenizer)]), weights)
     special = np.array(sorted(tokenizer.all_special_ids))
     model.train()
     for step in range(record.step, settings.steps):
@@ -243,7 +245,7 @@ def _train(
         if record.step == settings.steps or record.step % settings.log_every == 0:
             record.log(rate, settings.steps, progress)
         if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
-            record.save(model, optimizer)
+            record.save(weights)
     model.eval()
     made = record.summary() | {"precision": precision, "device": str(device)}
     record.checkpoint.unlink(missing_ok=True)

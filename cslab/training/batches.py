@@ -14,7 +14,7 @@ are permuted, sorted (by their longest pair) and shared among processes as whole
     True
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -57,14 +57,17 @@ class Batch:
         """Whether the step's update follows."""
         return self.part[0] + 1 == self.part[1]
 
+    def pinned(self, device: torch.device) -> "Batch":
+        """The batch in memory that a GPU reads by itself; for the CPU as it is."""
+        return self._each(torch.Tensor.pin_memory) if device.type == "cuda" else self
+
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; from pinned memory, so that copying does not hold up what is launched next."""
+        return self.pinned(device)._each(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def moved(tensor: torch.Tensor) -> torch.Tensor:
-            return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
-
-        inputs = {name: moved(tensor) for name, tensor in self.inputs.items()}
-        return replace(self, inputs=inputs, labels=moved(self.labels))
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        inputs = {name: change(tensor) for name, tensor in self.inputs.items()}
+        return replace(self, inputs=inputs, labels=change(self.labels))
 
 
 @dataclass(frozen=True)

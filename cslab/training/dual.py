@@ -26,6 +26,7 @@ from cslab.training.contrastive import Contrast, cached_gradients
 from cslab.training.loop import Adversary, TrainSettings, learning_rate, parameter_groups
 from cslab.training.pairs import generator
 from cslab.training.record import Record
+from cslab.training.weights import Weights
 
 LARGEST_SCALE = 4.6052  # log 100, where CLIP stops its temperature
 
@@ -136,7 +137,8 @@ def train_dual(
     encoder.model.get_input_embeddings().weight.requires_grad_(settings.train_embeddings)
     optimizer = torch.optim.AdamW(parameter_groups(encoder.model, settings.weight_decay), lr=settings.lr)
     key = fingerprint([settings, contrast, examples.key, encoder.name, len(encoder.tokenizer)])
-    record = Record.open(Path(folder), key, encoder.model, optimizer)
+    weights = Weights(encoder.model, optimizer)
+    record = Record.open(Path(folder), key, weights)
     if progress:
         progress(f"training {encoder.name} on {encoder.device}, {precision} ({because}), from step {record.step}")
     encoder.model.train()
@@ -146,7 +148,7 @@ def train_dual(
         if record.step == settings.steps or record.step % settings.log_every == 0:
             record.log(learning_rate(batch.step, settings), settings.steps, progress)
         if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
-            record.save(encoder.model, optimizer)
+            record.save(weights)
     encoder.model.eval()
     made = record.summary() | {"precision": precision, "because": because, "device": str(encoder.device)}
     facts = {"training": asdict(settings), "contrast": asdict(contrast), "figures": made}

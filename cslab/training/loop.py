@@ -12,7 +12,8 @@ dev pairs to evaluate on, `model/` holds the weights that did best there, and `l
 Several processes (`torchrun --nproc-per-node 8 …`, `accelerate launch …`, on several machines by the launcher's own
 means and a folder that all see) share every batch: the same pairs in the same order as in one process, the gradient
 averaged, so the weights agree to rounding. Dropout is drawn by each process for itself: only a model without dropout
-ends with the weights of one process. The first process writes.
+ends with the weights of one process. The first process writes. Of encoders that are too large for that, each process
+can train a shard (see `weights.py`).
 """
 
 import contextlib
@@ -38,6 +39,7 @@ from cslab.ranking.cross_encoder import (
 )
 from cslab.store import CslabError, fingerprint, nearest
 from cslab.training.batches import Batch, Plan, batches
+from cslab.training.compiling import graphs_pay, width_multiple
 from cslab.training.flops import Meter
 from cslab.training.losses import loss_named
 from cslab.training.pairs import Pairs
@@ -45,6 +47,8 @@ from cslab.training.reading import PairTexts
 from cslab.training.record import Record
 from cslab.training.settings import HARMLESS, TrainSettings, learning_rate
 from cslab.training.watch import Evaluate, Watch
+from cslab.training.weights import Weights, sharded, shards_asked_for, whole
+from cslab.training.workers import prefetched
 
 
 class Adversary(Protocol):
@@ -130,22 +134,26 @@ def train(
     accelerator = launched(encoder, folder, trackers)
     shard = (accelerator.process_index, accelerator.num_processes)
     check_shares(plan, shard[1], settings.accumulate)
-    step = _Step.prepare(encoder, settings, partial(loss, group=plan.group), accelerator, adversary)
+    # Graphs overwrite what they gave before: no place for gradients that are added up, or passes that are compared.
+    plain = adversary is None and settings.accumulate == 1 and shard[1] == 1
+    graphs = settings.compile and plain and graphs_pay(encoder.model, accelerator.device, settings.batch, length)
+    step = _Step.prepare(encoder, settings, partial(loss, group=plan.group), accelerator, adversary, graphs)
     meter = Meter.of(encoder.model, accelerator.device, step.precision, shard[1])
     key = _key(settings, pairs, encoder)
-    record = Record.open(folder, key, encoder.model, step.optimizer, watch, meter, accelerator.log)
+    record = Record.open(folder, key, step.weights, watch, meter, accelerator.log)
     accelerator.init_trackers("cslab", asdict(settings))
     progress = progress if accelerator.is_main_process else None
     if progress:
         start = f"from step {record.step} of {settings.steps}"
         where = str(accelerator.device) if shard[1] == 1 else f"{shard[1]} × {accelerator.device.type}"
+        where += "" if step.weights.shards is None else ", a shard each"
         progress(f"training {encoder.name} on {where}, {step.precision} ({step.because}), {start}")
-    multiple = 8 if accelerator.device.type == "cuda" else 1
+    multiple = width_multiple(accelerator.device, length, graphs)
     steps = range(record.step, settings.steps)
     coming = batches(
         plan, pairs, texts, encoder.tokenizer, length, steps, shard, multiple, settings.accumulate, settings.workers
     )
-    for batch in coming:
+    for batch in prefetched(batch.pinned(accelerator.device) for batch in coming):
         record.count(batch, step(batch.to(accelerator.device)))
         if not batch.last:
             continue
@@ -153,12 +161,14 @@ def train(
         if evaluating or record.step == settings.steps or record.step % settings.log_every == 0:
             record.log(learning_rate(batch.step, settings), settings.steps, progress)
         if evaluating:
-            watch.look(encoder, record.step, record.tell, progress)
+            with step.weights.gathered(accelerator.device):
+                watch.look(encoder, record.step, record.tell, progress)
             record.pause()
         if watch.over:
             break
         if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
-            record.save(encoder.model, step.optimizer)
+            record.save(step.weights)
+    step.weights.gather()
     encoder.model.eval()
     encoder.tokenizer.model_max_length = length
     made = record.summary() | {"precision": step.precision, "because": step.because, "device": str(accelerator.device)}
@@ -188,10 +198,10 @@ def launched(encoder: Encoder, folder: Path, trackers: Sequence[Any]) -> Any:
     accelerator = Accelerator(
         cpu=encoder.device.type == "cpu", log_with=list(trackers) or None, project_dir=folder, kwargs_handlers=[sharing]
     )
-    kinds = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+    kinds = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.FSDP)
     if accelerator.distributed_type not in kinds:
         raise CslabError(
-            f"training: {accelerator.distributed_type.value} is not offered; launch plain data parallelism"
+            f"training: {accelerator.distributed_type.value} is not offered; launch plain data parallelism, or FSDP"
         )
     if accelerator.num_processes != count:
         raise CslabError(
@@ -245,7 +255,7 @@ class _Step:
     """One update: forward, backward, clip, AdamW; of a part of a step, its gradient alone."""
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    weights: Weights
     settings: TrainSettings
     loss: Callable[[Tensor, Tensor], Tensor]
     accelerator: Any
@@ -261,18 +271,25 @@ class _Step:
         loss: Callable[[Tensor, Tensor], Tensor],
         accelerator: Any,
         adversary: Adversary | None,
+        graphs: bool,
     ) -> "_Step":
         precision, because = choose_precision(settings.precision, accelerator.device)
         encoder.model.get_input_embeddings().weight.requires_grad_(settings.train_embeddings)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(encoder.model, settings.weight_decay), lr=settings.lr, fused=True
-        )
-        with warnings.catch_warnings():
-            # Newer PyTorch renames `broadcast_buffers`; older ones know no other name.
-            warnings.simplefilter("ignore", FutureWarning)
-            model, optimizer = accelerator.prepare(encoder.model.train(), optimizer)
-        model = torch.compile(model) if settings.compile else model
-        return cls(model, optimizer, settings, loss, accelerator, adversary, precision, because)
+        model, shards = encoder.model.train(), None
+        if shards_asked_for():
+            if adversary is not None or settings.compile:
+                what = "compile" if settings.compile else "an adversary or auxiliary"
+                raise CslabError(f"training: FSDP and {what} do not go together; launch plain data parallelism")
+            model = shards = sharded(model, accelerator.device)
+        optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr, fused=True)
+        if shards is None:
+            with warnings.catch_warnings():
+                # Newer PyTorch renames `broadcast_buffers`; older ones know no other name.
+                warnings.simplefilter("ignore", FutureWarning)
+                model, optimizer = accelerator.prepare(model, optimizer)
+        model = torch.compile(model, mode="reduce-overhead" if graphs else None) if settings.compile else model
+        weights = Weights(encoder.model, optimizer, shards)
+        return cls(model, weights, settings, loss, accelerator, adversary, precision, because)
 
     def __call__(self, batch: Batch) -> Tensor:
         number, count = batch.part
@@ -281,7 +298,9 @@ class _Step:
         share = number * self.accelerator.num_processes + self.accelerator.process_index
         torch.manual_seed(_number("dropout", self.settings.seed, batch.step, *([share] if share else [])))
         objective = Objective(self.model, batch.labels, self.loss, self.precision)
-        with contextlib.nullcontext() if batch.last else self.accelerator.no_sync(self.model):
+        # A shard's gradient is summed part by part: to put that off would need room for a whole one.
+        alone = not batch.last and self.weights.shards is None
+        with self.accelerator.no_sync(self.model) if alone else contextlib.nullcontext():
             if self.adversary is None:
                 value = objective(batch.inputs)
                 self.accelerator.backward(value / count)
@@ -292,13 +311,14 @@ class _Step:
         return self._update(batch.step, value.detach()) if batch.last else value.detach()
 
     def _update(self, step: int, value: Tensor) -> Tensor:
-        for group in self.optimizer.param_groups:
+        optimizer = self.weights.optimizer
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, self.settings)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         # A gradient that is not finite would reach a checkpoint before any loss shows it.
-        return value + 0.0 * norm
+        return value + 0.0 * whole(norm)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

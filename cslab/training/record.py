@@ -5,8 +5,8 @@ tokens that are padding), tflops (see `flops.py`), mfu (where the device's peak 
 `checkpoint.pt` holds weights, optimiser and position; it is replaced as a whole, read without running any code in it,
 and belongs to one training (its key). Of several processes all count, and the first one writes.
 
-    record = Record.open(folder, key, model, optimizer)                # at step 0, or at the checkpoint's
-    record.count(batch, loss); record.log(lr, steps, print); record.save(model, optimizer)
+    record = Record.open(folder, key, weights)                         # at step 0, or at the checkpoint's
+    record.count(batch, loss); record.log(lr, steps, print); record.save(weights)
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cslab.processes import processes, summed
 from cslab.ranking.cross_encoder import Progress
@@ -27,6 +27,7 @@ from cslab.store import CslabError, atomic_open, atomic_path
 from cslab.training.batches import Batch
 from cslab.training.flops import Meter
 from cslab.training.watch import Tell, Watch
+from cslab.training.weights import Weights
 
 
 @dataclass
@@ -99,8 +100,7 @@ class Record:
         cls,
         folder: Path,
         key: str,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        weights: Weights,
         watch: Watch | None = None,
         meter: Meter | None = None,
         tell: Tell | None = None,
@@ -110,8 +110,7 @@ class Record:
         Args:
             folder: of the training.
             key: what a checkpoint must carry.
-            model: gets the checkpoint's weights.
-            optimizer: gets the checkpoint's state.
+            weights: get the checkpoint's state.
             watch: evaluations that go with it.
             meter: of arithmetic; None leaves it out of the log.
             tell: called with what is logged, and the step.
@@ -124,8 +123,7 @@ class Record:
         record = cls(folder, key, watch, meter, tell)
         if record.checkpoint.is_file():
             held = _read(record.checkpoint, key)
-            model.load_state_dict(held["model"])
-            optimizer.load_state_dict(held["optimizer"])
+            weights.restore(held)
             watch.restore(held["watch"])
             record.step, record.recent, record.before = held["step"], Tally(**held["recent"]), Tally(**held["before"])
         rank, count = processes()
@@ -189,16 +187,17 @@ class Record:
             speed = f"{figures['pairs_per_s']:,.0f} pairs/s, {left:,.0f} s left"
             progress(f"step {self.step} of {steps}: loss {figures['loss']:.4f}, {speed}")
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Writes the checkpoint.
+    def save(self, weights: Weights) -> None:
+        """Writes the checkpoint; all processes come here together.
 
         Raises:
             CslabError: if a loss was not finite; the checkpoint before is kept.
         """
         self.check()
+        state = weights.state()
         if processes()[0] == 0:
             held = {"key": self.key, "step": self.step, "recent": self.recent.plain(), "before": self.before.plain()}
-            held |= {"watch": self.watch.state(), "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            held |= {"watch": self.watch.state(), **state}
             with atomic_path(self.checkpoint) as temporary:
                 torch.save(held, temporary)
         self.pause()

@@ -38,7 +38,8 @@ class TrainSettings:
         seed: of order, dropout and nothing else; the head's is `load_encoder`'s, the switching's is `pair_texts`'.
         window: batches that are sorted by length together.
         accumulate: parts of an update whose gradients are added up, for batches that do not fit the memory.
-        compile: whether `torch.compile` makes the forward and backward pass; pays on GPUs, after a slow start.
+        compile: whether `torch.compile` makes the forward and backward pass; pays on GPUs, after a slow start. Small
+            encoders get CUDA graphs as well (see `cslab.training.compiling`).
         workers: processes that switch and tokenise windows ahead; 0 for a thread of this process.
         log_every: steps between lines of the log.
         save_every: steps between checkpoints; 0 for none.

@@ -13,9 +13,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from cslab.pool import follow
+
+T = TypeVar("T")
+READY = 2  # batches fetched before they are asked for
 
 _MAKE: list[Callable[..., Any]] = []  # in a worker process: what it makes
 
@@ -34,6 +37,16 @@ def ahead(make: Callable[..., Any], arguments: Sequence[tuple], workers: int = 0
         yield _in_order(pool, call, arguments, max(1, workers))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def prefetched(items: Iterator[T]) -> Iterator[T]:
+    """Gives what an iterator gives, in order; a thread fetches the next `READY` items meanwhile."""
+    end: Any = object()
+    with ThreadPoolExecutor(1, "prefetch") as pool:
+        coming = deque(pool.submit(next, items, end) for _ in range(READY))
+        while (item := coming.popleft().result()) is not end:
+            coming.append(pool.submit(next, items, end))
+            yield item
 
 
 def _in_order(pool: Executor, call: Callable[..., Any], arguments: Sequence[tuple], ready: int) -> Iterator[Any]:

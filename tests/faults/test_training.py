@@ -8,6 +8,7 @@ from cslab.ranking.cross_encoder import load_encoder
 from cslab.store import CslabError
 from cslab.training.loop import TrainSettings, train
 from cslab.training.pairs import Pairs
+from cslab.training.weights import sharded
 from tests.tiny import WORDS, tiny_encoder
 
 IDS = np.array([str(i) for i in range(40)])
@@ -65,6 +66,31 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")
     said = message_of(tiny_encoder(tmp_path / "tiny"), PAIRS, texts, SETTINGS, tmp_path / "run")
     assert "checkpoint.pt: checkpoint cannot be read" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("FSDP_VERSION", "1", "FSDP 1 is not offered; set fsdp_version: 2"),
+        ("FSDP_OFFLOAD_PARAMS", "true", "set fsdp_offload_params: false"),
+        ("FSDP_AUTO_WRAP_POLICY", "SIZE_BASED_WRAP", "by size is not offered"),
+        ("FSDP_TRANSFORMER_CLS_TO_WRAP", "BertLayr", "no layer of BertForSequenceClassification is a BertLayr"),
+    ],
+)
+def test_shards_that_are_not_offered(tmp_path, monkeypatch, name, value, message):
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    monkeypatch.setenv("FSDP_AUTO_WRAP_POLICY", "TRANSFORMER_BASED_WRAP")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(CslabError, match=message):
+        sharded(tiny_encoder(tmp_path).model, torch.device("cpu"))
+
+
+def test_shards_know_neither_adversaries_nor_compiling(tmp_path, monkeypatch):
+    monkeypatch.setattr("cslab.training.loop.shards_asked_for", lambda: True)
+    said = message_of(tiny_encoder(tmp_path), PAIRS, texts, SETTINGS, tmp_path / "run", adversary=poisoned(7, False))
+    assert "FSDP and an adversary or auxiliary do not go together" in said
+    compiled = TrainSettings(**{**SETTINGS.__dict__, "compile": True})
+    assert "FSDP and compile" in message_of(tiny_encoder(tmp_path), PAIRS, texts, compiled, tmp_path / "run")
 
 
 def test_labels_and_lengths_are_checked_before_anything_is_written(tmp_path):

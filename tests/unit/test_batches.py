@@ -7,6 +7,7 @@ import torch
 from cslab.store import CslabError
 from cslab.training.batches import Plan, batches
 from cslab.training.pairs import Pairs
+from cslab.training.workers import prefetched
 from tests.tiny import WORDS, tiny_encoder
 
 
@@ -118,3 +119,17 @@ def test_a_mistake_in_the_texts_reaches_the_caller(tokenizer):
 def test_a_batch_larger_than_the_pairs_is_refused():
     with pytest.raises(CslabError, match="batches of 32 from 10 pairs"):
         Plan(pairs=10, batch=32, window=4, seed=0)
+
+
+def test_prefetched_batches_are_the_same_and_fetched_ahead(tokenizer):
+    plan, fetched = Plan(pairs=40, batch=8, window=2, seed=3), []
+    coming = prefetched(fetched.append(batch.step) or batch for batch in drawn(plan, tokenizer, range(7)))
+    assert next(coming).step == 0
+    assert [batch.step for batch in coming] == list(range(1, 7)) == fetched[1:]
+
+    def broken():
+        yield 1
+        raise CslabError("no text")
+
+    with pytest.raises(CslabError, match="no text"):
+        list(prefetched(broken()))

@@ -13,6 +13,7 @@ from cslab.ranking.cross_encoder import load_encoder, score_pairs
 from cslab.store import CslabError
 from cslab.training import record
 from cslab.training.auxiliary import Alignment
+from cslab.training.compiling import graphs_pay, width_multiple
 from cslab.training.conditions import CONDITIONS, pair_texts
 from cslab.training.loop import TrainSettings, learning_rate, parameter_groups, train
 from cslab.training.losses import LOSSES, alignment, bce
@@ -236,13 +237,50 @@ def test_trackers_that_are_not_there_are_named(tmp_path, monkeypatch, name, mess
 
 def test_the_model_is_compiled_if_asked_for(tmp_path, monkeypatch):
     compiled = []
-    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    monkeypatch.setattr(torch, "compile", lambda model, mode: compiled.append(mode) or model)
     train(tiny_encoder(tmp_path), PAIRS, switched_texts(), changed(steps=2), tmp_path / "no", progress=None)
     assert not compiled
     train(
         tiny_encoder(tmp_path), PAIRS, switched_texts(), changed(steps=2, compile=True), tmp_path / "a", progress=None
     )
-    assert len(compiled) == 1
+    assert compiled == [None], "no CUDA graphs on a CPU"
+
+
+def test_a_compiled_training_is_the_plain_one_and_is_compiled_twice(tmp_path, monkeypatch, one_thread):
+    graphs, weights, compiling = [], [], torch.compile
+
+    def counted(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    def texts(epoch, rows):
+        return [(WORDS[i % 20], " ".join(WORDS[: 1 + (i + epoch) % 9])) for i in rows]
+
+    monkeypatch.setattr(torch, "compile", lambda model, mode: compiling(model, backend=counted))
+    for compiled in (False, True):
+        encoder = tiny_encoder(tmp_path / "tiny", dropout=0.0)
+        settings = changed(steps=12, compile=compiled, precision="bf16")
+        train(encoder, PAIRS, texts, settings, tmp_path / str(compiled), progress=None)
+        weights.append(encoder.model.state_dict())
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=0, atol=1e-4, msg=name)
+    assert len(graphs) == 2, "one for the first length, one for all"
+
+
+def test_graphs_pay_for_small_encoders_on_a_gpu(tmp_path):
+    model, gpu = tiny_encoder(tmp_path).model, torch.device("cuda")
+    assert graphs_pay(model, gpu, pairs=64, length=64)
+    assert not graphs_pay(model, torch.device("cpu"), pairs=64, length=64)
+    assert not graphs_pay(model, gpu, pairs=1 << 20, length=512)
+
+
+@pytest.mark.parametrize("length", [8, 64, 96, 100, 256, 512])
+def test_graphs_are_made_for_few_lengths(length):
+    multiple = width_multiple(torch.device("cuda"), length, graphs=True)
+    assert multiple % 8 == 0
+    assert len({-(-one // multiple) for one in range(1, length + 1)}) <= 8
+    assert width_multiple(torch.device("cuda"), length, graphs=False) == 8
+    assert width_multiple(torch.device("cpu"), length, graphs=False) == 1
 
 
 @pytest.mark.parametrize(

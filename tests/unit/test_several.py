@@ -1,5 +1,6 @@
 """Several processes, and a training that was killed, end where one process ends."""
 
+import json
 import os
 import signal
 import subprocess
@@ -31,6 +32,18 @@ def test_two_processes_train_and_make_stages_like_one(tmp_path, one_thread):
         assert not (tmp_path / "two" / case / "checkpoint.pt").exists()
         logs = [(tmp_path / name / case / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
         assert len(logs[0]) == len(logs[1]) == 2
+    dev = [(tmp_path / name / "shards" / "dev.jsonl").read_text().splitlines() for name in ("one", "two")]
+    for one, two in zip(*(map(json.loads, rows) for rows in dev), strict=True):
+        assert one == pytest.approx(two, abs=1e-4), "evaluated on whole weights"
+    several.trained("shards", tmp_path / "two" / "shards-stopped")
+    for kind in ("model", "last"):
+        one, two, alone = (
+            load_file(tmp_path / place / kind / "model.safetensors")
+            for place in ("one/shards", "two/shards", "two/shards-stopped")
+        )
+        for name in one.keys() - unseen(one, "bce"):
+            torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-5, msg=f"{kind} {name}")
+            torch.testing.assert_close(one[name], alone[name], rtol=0, atol=1e-5, msg=f"{kind} {name}, by one process")
     stages = tmp_path / "two" / "stages"
     assert told[0]["stages"] == ["{'found': {'rank': 0}}", "{'rank': 0}", "{'rank': 0}"]
     assert {f.name for f in (stages / "two" / "b").glob("helper*")} == {"helper-0.txt", "helper-1.txt"}
