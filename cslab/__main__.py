@@ -137,6 +137,15 @@ def rerank(
 
 
 @app.command()
+def onnx(folder: Annotated[Path, typer.Argument(help="Folder of a ranker: the `model` that train names.")]) -> None:
+    """Writes a trained ranker as ONNX, beside its model (pip install 'cslab[onnx]')."""
+    from cslab.ranking.cross_encoder import load_encoder
+    from cslab.ranking.onnx import export_onnx
+
+    print(export_onnx(load_encoder(folder, device="cpu"), folder))
+
+
+@app.command()
 def evaluate(profile: ProfileName = "demo", set_: Settings = None) -> None:
     """Scores every run of a profile on each of its collections and prints condition × (MoIR, CLIR, MLIR)."""
     from cslab.evaluation.formats import to_markdown
