@@ -9,6 +9,7 @@ stopped when the same command is given again.
 """
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(lexicon_app, name="lexicon")
 app.add_typer(encoder_app, name="encoder")
 
+INTERRUPTED = 130  # exit status, as shells have it
 PROFILE = typer.Option("--profile", "-p", help="A profile of notebooks/profiles, or the path of a YAML file.")
 SET = typer.Option("--set", "-s", help="Override a setting, e.g. --set training.steps=500 (may be repeated).")
 ProfileName = Annotated[str, PROFILE]
@@ -244,7 +246,11 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     pass
 
 
@@ -256,14 +262,32 @@ def main() -> None:
             app()
     except CslabError as error:
         sys.exit(_refuse(error))
-    except KeyboardInterrupt:
+    except OSError as error:
+        if error.errno is None:  # raised by a library, not by the system
+            raise
+        sys.exit(_refuse(_of_system(error)))
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # typer turns an interruption into its exit status.
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
         print("cslab: interrupted; give the same command again to go on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _refuse(error: CslabError) -> int:
     print(f"cslab: {error}", file=sys.stderr)
     return 2
+
+
+def _of_system(error: OSError) -> CslabError:
+    """What the system refuses: a disk that is full, a folder that cannot be written."""
+    from cslab.config import outputs_folder
+
+    place = next((str(name) for name in (error.filename2, error.filename) if name), str(outputs_folder()))
+    remedy = "check that it can be read and written, or set CSLAB_OUTPUTS to another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "make room, or set CSLAB_OUTPUTS to a folder on another disk; then give the same command again"
+    return CslabError(f"{place}: {error.strerror}; {remedy}")
 
 
 if __name__ == "__main__":

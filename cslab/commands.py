@@ -1,9 +1,9 @@
 """`cslab lexicon …`: get a bilingual lexicon, and know how good it is; `cslab encoder …`: make encoders.
 
 cslab lexicon train en.txt --language en --out vectors/en
-cslab lexicon align vectors/de vectors/en --seed en-de.txt --out aligned
-cslab lexicon induce aligned/source aligned/target --out de-en.tsv.gz
-cslab lexicon evaluate de-en.tsv.gz --test test.txt
+cslab lexicon align vectors/en vectors/de --seed en-de.txt --out aligned
+cslab lexicon induce aligned/source aligned/target --out en-de.tsv.gz
+cslab lexicon evaluate en-de.tsv.gz --test test.txt
 cslab encoder adapt minilm --text en=en.txt --text de=de.txt --pairs de=sentences.tsv --out encoders/adapted
 """
 
@@ -24,6 +24,8 @@ encoder_app = typer.Typer(help="Make encoders.", no_args_is_help=True)
 Out = Annotated[Path, typer.Option(help="Where the result goes.")]
 Source = Annotated[str, typer.Option(help="Source language, e.g. en.")]
 Target = Annotated[str, typer.Option(help="Target language, e.g. de.")]
+Known = Annotated[str | None, typer.Option(help="Needed where no JSON beside the lexicon says it.")]
+OfFile = Annotated[str, typer.Option(help="Needed for files; a folder knows its own.")]
 
 
 @lexicon_app.command()
@@ -49,10 +51,10 @@ def train(
 def align(
     source: Annotated[Path, typer.Argument(help="Vectors: .vec, .vec.gz, .bin or a folder.")],
     target: Annotated[Path, typer.Argument(help="Vectors of the other language.")],
-    source_language: Annotated[str, typer.Option(help="Language of the first vectors.")],
-    target_language: Annotated[str, typer.Option(help="Language of the second vectors.")],
-    seed: Annotated[str, typer.Option(help="A dictionary or lexicon file, or `identical`.")],
+    seed: Annotated[str, typer.Option(help="A dictionary from the first language, or `identical`.")],
     out: Out,
+    source_language: OfFile = "en",
+    target_language: OfFile = "de",
     method: Annotated[str, typer.Option(help="procrustes, refine or rcsls")] = "refine",
     limit: Annotated[int | None, typer.Option(help="Words to read of each.")] = 200_000,
 ) -> None:
@@ -64,7 +66,7 @@ def align(
     from cslab.lexicon.vectors import read_vectors, save_vectors
 
     x, y = read_vectors(source, source_language, limit), read_vectors(target, target_language, limit)
-    pairs = seed if seed == "identical" else _read(Path(seed), source_language, target_language)
+    pairs = seed if seed == "identical" else _read(Path(seed), x.language, y.language)
     found = align_vectors(
         x, y, pairs, Aligning(method=method), progress=lambda what, value: print(f"  {what} {value:g}")
     )
@@ -78,8 +80,8 @@ def induce(
     source: Annotated[Path, typer.Argument(help="Vectors in a common space.")],
     target: Annotated[Path, typer.Argument(help="Vectors of the other language.")],
     out: Out,
-    source_language: Annotated[str, typer.Option(help="Needed for files; a folder knows its own.")] = "en",
-    target_language: Annotated[str, typer.Option(help="Needed for files; a folder knows its own.")] = "de",
+    source_language: OfFile = "en",
+    target_language: OfFile = "de",
     method: Annotated[str, typer.Option(help="nn, csls or softmax")] = "csls",
     top: int = 5,
     threshold: float | None = None,
@@ -144,8 +146,8 @@ def merge(
 def show(
     lexicon: Path,
     words: Annotated[list[str] | None, typer.Argument(help="Words to look up; none for the first entries.")] = None,
-    source: Source = "en",
-    target: Target = "de",
+    source: Known = None,
+    target: Known = None,
     top: int = 5,
 ) -> None:
     """Looks words up, with score and source."""
@@ -161,15 +163,16 @@ def show(
 def evaluate(
     lexicon: Path,
     test: Annotated[Path, typer.Option(help="A test dictionary.")],
-    source: Source = "en",
-    target: Target = "de",
+    source: Known = None,
+    target: Known = None,
     by: Annotated[str | None, typer.Option(help="Break down by band, script, pos, method or identical.")] = None,
     worst: Annotated[int, typer.Option(help="Wrong translations to list.")] = 0,
 ) -> None:
     """P@1/5/10 and MRR against a test dictionary, over covered words and over all."""
     from cslab.lexicon.quality import evaluate as measure
 
-    found = measure(_read(lexicon, source, target), _read(test, source, target))
+    made = _read(lexicon, source, target)
+    found = measure(made, _read(test, made.source, made.target))
     for name, value in found.summary.items():
         print(f"  {name}: {value:.4g}")
     if by:
@@ -248,9 +251,16 @@ def _translations(files: list[Path]) -> list[tuple[str, str]]:
     return [(cells[0], cells[1]) for file in files for _, cells in read_tsv(file, width=2)]
 
 
-def _read(path: Path, source: str, target: str):
+def _read(path: Path, source: str | None, target: str | None):
+    """A dictionary of any form; languages that are not given are those that the JSON beside it names."""
     from cslab.lexicon.dictionaries import read_dictionary
+    from cslab.store import read_record
 
+    beside = Path(f"{path}.json")
+    known = read_record(beside, "write the lexicon again") if beside.is_file() and not (source and target) else {}
+    source, target = source or known.get("source"), target or known.get("target")
+    if not source or not target:
+        raise CslabError(f"{path}: its languages are not known; give --source and --target")
     return read_dictionary(path, source, target)
 
 

@@ -10,15 +10,16 @@ A profile is a YAML file `notebooks/profiles/<name>.yaml`. Any value can be over
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cslab.languages import language, pairs_named
-from cslab.store import CslabError, nearest
+from cslab.store import CslabError, nearest, read_lines
 
 ROOT = Path(__file__).resolve().parent.parent
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a folder of outputs: neither `..` nor a path
 
 
 class Strict(BaseModel):
@@ -208,7 +209,7 @@ class AttackSettings(Strict):
 class Profile(Strict):
     """A whole experiment: what is searched, the lexicons, the encoder, the conditions, training and evaluation."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: Name
     about: str = ""
     collection: CollectionSettings = CollectionSettings()
     lexicon: LexiconSettings = LexiconSettings()
@@ -222,7 +223,7 @@ class Profile(Strict):
     robust: list[str] = Field(default_factory=lambda: ["none"], min_length=1)  # methods of `cslab.training.robust`
     pair_conditions: list[str] = Field(default_factory=lambda: ["en-de"])  # pairs that per-pair conditions train for
     attack: AttackSettings = AttackSettings()
-    tests: dict[str, FurtherTest] = Field(default_factory=dict)  # further collections, by name
+    tests: dict[Name, FurtherTest] = Field(default_factory=dict)  # further collections, by name
     rates: Rates = Rates()
     ablations: list[str] = Field(default_factory=list)  # rows of `cslab.systems.ABLATIONS`
     jobs: int = Field(1, ge=1)  # rankers trained or asked at a time, each with its share of the cores or its own GPU
@@ -239,7 +240,11 @@ def outputs_folder() -> Path:
 
 
 def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Applies `a.b=value` settings (values in YAML) to a nested mapping; returns a new one."""
+    """Applies `a.b=value` settings (values in YAML, nothing for an empty text) to a nested mapping; returns a new one.
+
+    Raises:
+        CslabError: for an item that is no `key=value`, a value that is not YAML, or parts of what has none.
+    """
     result = _copy(values)
     for item in settings:
         path, separator, text = item.partition("=")
@@ -252,8 +257,9 @@ def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, An
             if not isinstance(place, dict):
                 raise CslabError(f"--set {item}: '{name}' is a single value and has no parts; drop what follows it")
         try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            place[last] = yaml.safe_load(text) if text else ""
+        # A date of a 13th month is a plain ValueError.
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise CslabError(f"--set {item}: '{text}' is not a YAML value; quote it") from None
     return result
 
@@ -282,7 +288,9 @@ def _whole(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _path(name: str) -> Path:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else profiles_folder() / f"{name}.yaml"
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)  # reading tells if it is not there
+    path = profiles_folder() / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in profiles_folder().glob("*.yaml"))
         raise CslabError(f"profile '{name}' is not known; {nearest(name, known)}")
@@ -290,16 +298,29 @@ def _path(name: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    text = "\n".join(line for _, line in read_lines(path))
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+        values = yaml.load(text, Loader=_OnceLoader) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise CslabError(
-            f"{path}:{mark.line + 1 if mark else 1}: not YAML ({getattr(error, 'problem', error)})"
-        ) from None
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise CslabError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({reason}); repair the line") from None
     if not isinstance(values, dict):
         raise CslabError(f"{path}:1: a profile is a mapping of settings; see notebooks/profiles/demo.yaml")
     return values
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{name}' stands twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from cslab.evaluation.tables import paper_table, with_deviation
 from cslab.languages import is_pool
 from cslab.languages import pair as split_pair
 from cslab.sources import training_languages
+from cslab.store import CslabError, nearest
 from cslab.systems import PLAIN, systems_of
 
 if TYPE_CHECKING:
@@ -53,8 +54,15 @@ def tables_of(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFrame]
         `scores` (systems × pairs with marks of significance), `settings` (means with deviations over seeds), `tests`
         (every system against the baseline on every pair) and, where there is anything to show, `pools` (how rankings
         of many languages treat them) and `faithful`.
+
+    Raises:
+        CslabError: for a measure that the profile has not.
     """
-    scores, measure = lab.scores(), measure or lab.profile.evaluation.measures[0]
+    measures = lab.profile.evaluation.measures
+    measure = measure or measures[0]
+    if measure not in measures:  # told before anything is trained
+        raise CslabError(f"measure '{measure}' is not one of profile {lab.profile.name}; {nearest(measure, measures)}")
+    scores = lab.scores()
     baseline = baseline_of(lab.profile)
     tests = compare(scores, baseline, measure, permutations=10_000).set_index("system")
     # Other columns have one decimal in print, with which p-values would all be zero.

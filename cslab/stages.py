@@ -19,7 +19,7 @@ import pandas as pd
 from cslab.collections.collection import Collection, load_collection
 from cslab.collections.trec import Run, read_run, write_run
 from cslab.config import Profile, load_profile, outputs_folder
-from cslab.evaluation.measures import by_setting, read_scores, write_scores
+from cslab.evaluation.measures import by_setting, parse_measure, read_scores, write_scores
 from cslab.evaluation.settings import Task, make_task
 from cslab.findings import cost_text
 from cslab.jobs import make_all
@@ -57,13 +57,16 @@ def open_lab(profile: str | Profile = "demo", settings: Sequence[str] = (), outp
     """Opens the experiment of a profile: its name, the path of its YAML file, or the profile itself.
 
     Raises:
-        CslabError: for an unknown profile, key, value, condition or ablation.
+        CslabError: for an unknown profile, key, value, condition, measure or ablation.
     """
     found = profile if isinstance(profile, Profile) else load_profile(profile, settings)
     for _ in systems_of(found):
         pass
     for name in found.ablations:
         variations(found, name)
+    for chosen in (found.evaluation, *(test.evaluation for test in found.tests.values())):
+        for measure in chosen.measures:
+            parse_measure(measure)
     return Lab(found, Path(outputs or outputs_folder()) / found.name)
 
 
@@ -90,7 +93,11 @@ class Lab:
         return Lab(profile, self.folder / "variations" / name.replace(" ", "-"), self)
 
     def on(self, test: str) -> "Lab":
-        """The same rankers on a further collection of the profile."""
+        """The same rankers on a further collection of the profile.
+
+        Raises:
+            CslabError: for a collection that the profile has not.
+        """
         if test not in self.profile.tests:
             known = nearest(test, list(self.profile.tests)) if self.profile.tests else "it has no further ones"
             raise CslabError(f"profile {self.profile.name}: collection '{test}' is not known; {known}")

@@ -19,6 +19,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -28,6 +29,9 @@ from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
+
+SHOWN, MOST = 200, 1000  # characters of a wrong line, and of valid names, that an error shows
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that may be half of a pair
 
 
 class CslabError(Exception):
@@ -41,7 +45,9 @@ def nearest(name: str, valid: Sequence[str]) -> str:
     "did you mean 'epochs'?"
     """
     close = get_close_matches(name, list(valid), n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"valid names: {', '.join(map(str, valid))}"
+    names = ", ".join(map(str, valid))
+    known = names if len(names) < MOST else f"{names[:MOST]}…"
+    return f"did you mean '{close[0]}'?" if close else f"valid names: {known}"
 
 
 # --- writing -------------------------------------------------------------------------------------------------
@@ -118,7 +124,7 @@ def open_bytes(path: str | Path) -> IO[bytes]:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Yields (line number from 1, line without its end) of a text file.
+    """Yields (line number from 1, line without its end) of a text file; a byte order mark before it is left out.
 
     Raises:
         CslabError: for a missing or truncated file or bytes that are not UTF-8, with the line reached.
@@ -128,7 +134,9 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         with open_bytes(path) as handle:
             # Decoded line by line, so that a wrong byte is blamed on its own line.
             for number, line in enumerate(handle, start=1):
-                yield number, line.decode().rstrip("\r\n")
+                if number == 1 and b"\0" in line:
+                    raise CslabError(f"{path}:1: holds NUL bytes, as UTF-16 does; convert the file to UTF-8")
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise CslabError(f"{path}:{number}: not UTF-8 ({error.reason}); convert the file to UTF-8") from None
     except (EOFError, OSError, zlib.error) as error:
@@ -146,20 +154,23 @@ def read_tsv(
         width: if given, the number of cells each line must have (default: that of `columns`).
 
     Raises:
-        CslabError: for a wrong header or a line with another number of cells.
+        CslabError: for a wrong or missing header or a line with another number of cells.
     """
-    width = width or (len(columns) if columns else None)
+    width, number = width or (len(columns) if columns else None), 0
     for number, line in read_lines(path):
         cells = line.split("\t")
         if number == 1 and columns:
             if cells != list(columns):
-                raise CslabError(f"{path}:1: header is {cells}, expected {list(columns)}; put the right header first")
+                found = cells if len(line) < SHOWN else f"{line[:SHOWN]!r}…"
+                raise CslabError(f"{path}:1: header is {found}, expected {list(columns)}; put the right header first")
             continue
         if not line:
             continue
         if width and len(cells) != width:
             raise CslabError(f"{path}:{number}: {len(cells)} tab-separated cells, expected {width}; repair the line")
         yield number, cells
+    if columns and not number:
+        raise CslabError(f"{path}: the file is empty, expected the header {list(columns)}; make or fetch it again")
 
 
 def read_jsonl(path: str | Path, required: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -171,11 +182,7 @@ def read_jsonl(path: str | Path, required: Sequence[str] = ()) -> Iterator[tuple
     for number, line in read_lines(path):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            where = f"{error.msg} at column {error.colno}"
-            raise CslabError(f"{path}:{number}: not JSON ({where}); repair the line") from None
+        row = _parsed(line, path, number, "repair the line")
         if not isinstance(row, dict):
             raise CslabError(f"{path}:{number}: a JSON {type(row).__name__}, expected an object; repair the line")
         if missing := [key for key in required if key not in row]:
@@ -183,18 +190,48 @@ def read_jsonl(path: str | Path, required: Sequence[str] = ()) -> Iterator[tuple
         yield number, row
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, remedy: str = "repair or remake it") -> Any:
     """Reads a JSON file; a broken or truncated one gives a `CslabError` with its line."""
-    text = "\n".join(line for _, line in read_lines(path))
+    return _parsed("\n".join(line for _, line in read_lines(path)), path, 1, remedy)
+
+
+def read_record(path: str | Path, remedy: str, required: Sequence[str] = ()) -> dict[str, Any]:
+    """Reads a JSON file that holds an object with some keys, such as what a stage writes down.
+
+    Raises:
+        CslabError: for a file that is not JSON, holds something else or lacks a key; it ends with the remedy.
+    """
+    record = read_json(path, remedy)
+    if not isinstance(record, dict):
+        raise CslabError(f"{path}: a JSON {type(record).__name__}, expected an object; {remedy}")
+    if missing := [key for key in required if key not in record]:
+        raise CslabError(f"{path}: the object has no {', '.join(missing)}; {remedy}")
+    return record
+
+
+def _parsed(text: str, path: str | Path, first: int, remedy: str) -> Any:
+    """The value of a JSON text that begins in the line `first` of a file."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if _HALF.search(text):
+            # Half of an escaped pair can be read, but neither written nor tokenised.
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        where = f"{error.msg} at column {error.colno}"
-        raise CslabError(f"{path}:{error.lineno}: not JSON ({where}); repair or remake it") from None
+        where, reason = first + error.lineno - 1, f"{error.msg} at column {error.colno}"
+        raise CslabError(f"{path}:{where}: not JSON ({reason}); {remedy}") from None
+    except UnicodeEncodeError:
+        raise CslabError(f"{path}:{first}: half of a surrogate pair (\\ud8xx) stands alone; {remedy}") from None
+    except (ValueError, RecursionError) as error:
+        raise CslabError(f"{path}:{first}: not JSON ({str(error).splitlines()[0]}); {remedy}") from None
+    return value
 
 
 def write_tsv(path: str | Path, rows: Iterator[Sequence[Any]], header: Sequence[str] | None = None) -> None:
-    """Writes rows as tab-separated text without quoting; a tab or line end inside a cell is refused."""
+    """Writes rows as tab-separated text without quoting; a tab or line end inside a cell is refused.
+
+    Raises:
+        CslabError: for a cell with a tab or a line end; nothing is written then.
+    """
     with atomic_open(path) as handle:
         writer = csv.writer(handle, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
         try:
@@ -256,7 +293,7 @@ def stage_state(path: str | Path, key: str) -> str:
     """`done`, `stale` (made from something else), `partial` (interrupted) or `to do`."""
     path = Path(path)
     if (path / "manifest.json").is_file():
-        return "done" if read_json(path / "manifest.json").get("key") == key else "stale"
+        return "done" if _manifest(path)["key"] == key else "stale"
     return "partial" if partial_folder(path).exists() else "to do"
 
 
@@ -295,8 +332,16 @@ def run_stage(
 def _finished(path: Path, key: str) -> Stage | None:
     if stage_state(path, key) != "done":
         return None
-    manifest = read_json(path / "manifest.json")
-    return Stage(path, key, read_json(path / "summary.json"), manifest["seconds"], True)
+    summary = read_record(path / "summary.json", _anew(path))
+    return Stage(path, key, summary, _manifest(path)["seconds"], True)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    return read_record(path / "manifest.json", _anew(path), ("key", "seconds"))
+
+
+def _anew(path: Path) -> str:
+    return f"delete the folder {path}, and the stage is made again"
 
 
 @contextlib.contextmanager

@@ -155,6 +155,9 @@ def read_texts(path: Path, filled: bool = False, once: bool = True) -> Iterator[
     """Yields id and text of the lines of a file; `filled` refuses empty texts, `once` an id that stands twice.
 
     The latter takes memory for every id: leave it to `write_texts` where there are millions.
+
+    Raises:
+        CslabError: for a malformed line, an id with blanks or that stands twice, or an empty text that must not be.
     """
     lines: dict[str, int] = {}
     for number, row in read_jsonl(path, required=("_id", "text")):

@@ -9,12 +9,14 @@ cache. Captions are for research under the licences of their sources, see each r
     captions.texts["de"]["1007129816.jpg"]          # ("Ein Mann mit einem orangefarbenen Hut, …",)
 """
 
+import contextlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cslab.collections.download import fetch
 from cslab.store import CslabError, nearest, read_json, read_jsonl, read_lines, read_tsv
@@ -133,6 +135,9 @@ def xtd10(languages: Sequence[str], path: str | Path | None = None, cache: str |
         languages: of `XTD10_FILES`.
         path: a table instead, as for `multi30k`.
         cache: as in `download.fetch`.
+
+    Raises:
+        CslabError: for another language, or a file that cannot be had or has another number of lines.
     """
     if path is not None:
         return read_caption_table(path, languages, "xtd10")
@@ -192,6 +197,9 @@ def karpathy(
         path: `dataset_coco.json` or `dataset_flickr30k.json`, or the zip with both (default: fetched).
         cache: as in `download.fetch`.
         rest: MSCOCO's `restval` images belong to `train`, as is usual.
+
+    Raises:
+        CslabError: for another data set or split, or a file that cannot be had or is not in its layout.
     """
     _known("Karpathy's split", [dataset], ("coco", "flickr30k"))
     _known("Karpathy's split", [split], ("train", "val", "test"))
@@ -221,6 +229,9 @@ def xm3600(languages: Sequence[str], path: str | Path | None = None, cache: str 
         languages: e.g. en, de, ar, sw; the file's own codes.
         path: `captions.jsonl`, or the zip with it (default: fetched).
         cache: as in `download.fetch`.
+
+    Raises:
+        CslabError: for a file that cannot be had or is not in its layout, or a language without captions.
     """
     path = Path(path or fetch(XM3600, cache=cache))
     texts: dict[str, dict[str, tuple[str, ...]]] = {code: {} for code in languages}
@@ -230,10 +241,12 @@ def xm3600(languages: Sequence[str], path: str | Path | None = None, cache: str 
             key = str(row["image/key"])
             for code in languages:
                 if row.get(code, {}).get("caption"):
-                    texts[code][key] = tuple(" ".join(text.split()) for text in row[code]["caption"])
+                    texts[code][key] = _several(f"{path}:{number}", row[code]["caption"])
         except (KeyError, TypeError, AttributeError) as error:
             raise CslabError(f"{path}: line {number} lacks {error}; fetch the file again") from None
         files[key] = f"{key}.jpg"
+    if not files:
+        raise CslabError(f"{path}: holds no image; fetch the file again")
     return _made("xm3600", texts, files)
 
 
@@ -246,6 +259,9 @@ def xflickrco(
         languages: of `XFLICKRCO`.
         paths: language → file instead.
         cache: as in `download.fetch`.
+
+    Raises:
+        CslabError: for another language, or a file that cannot be had or is not in its layout.
     """
     _known("xFlickr&CO", languages, XFLICKRCO)
     texts: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -253,10 +269,11 @@ def xflickrco(
     for code in languages:
         path = (paths or {}).get(code) or fetch(f"{IGLUE}xFlickrCO/annotations/{code}/test.jsonl", cache=cache)
         texts[code] = {}
-        for _, row in read_jsonl(path):
+        for number, row in read_jsonl(path):
             name = str(_either(path, row, "img_path", "image")).rpartition("/")[2]
-            texts[code][name] = tuple(" ".join(text.split()) for text in _either(path, row, "sentences", "captions"))
+            texts[code][name] = _several(f"{path}:{number}", _either(path, row, "sentences", "captions"))
             files[name] = name
+        _some(path, texts[code])
     return _made("xflickrco", texts, files)
 
 
@@ -269,6 +286,9 @@ def wit(
         languages: of `WIT`.
         paths: language → file instead.
         cache: as in `download.fetch`.
+
+    Raises:
+        CslabError: for another language, or a file that cannot be had or is not in its layout.
     """
     _known("WIT", languages, WIT)
     texts: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -281,7 +301,19 @@ def wit(
             caption = " ".join(str(_either(path, row, "caption_reference_description", "caption")).split())
             texts[code][address] = (*texts[code].get(address, ()), caption)
             files[address] = address
+        _some(path, texts[code])
     return _made("wit", texts, files)
+
+
+def _some(path: str | Path, held: Mapping[str, Any]) -> None:
+    if not held:
+        raise CslabError(f"{path}: holds no caption; fetch the file again")
+
+
+def _several(where: str, found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise CslabError(f"{where}: captions are {str(found)[:60]!r}, expected a list of texts; repair the line")
+    return tuple(" ".join(text.split()) for text in found)
 
 
 def _either(path: str | Path, row: Mapping[str, Any], *names: str) -> Any:
@@ -295,7 +327,7 @@ def _either(path: str | Path, row: Mapping[str, Any], *names: str) -> Any:
 def _json_of(path: Path, member: str) -> Any:
     if path.suffix != ".zip":
         return read_json(path)
-    with _member(path, member) as handle:
+    with _opened(path, member) as handle:
         return json.load(handle)
 
 
@@ -303,17 +335,20 @@ def _jsonl_of(path: Path, member: str) -> Iterator[tuple[int, Any]]:
     if path.suffix != ".zip":
         yield from read_jsonl(path)
         return
-    with _member(path, member) as handle:
+    with _opened(path, member) as handle:
         for number, line in enumerate(handle, start=1):
             yield number, json.loads(line)
 
 
-def _member(path: Path, member: str) -> Any:
+@contextlib.contextmanager
+def _opened(path: Path, member: str) -> Iterator[IO[bytes]]:
+    """A JSON file in a zip file; whatever is wrong with either while it is read is told in one line."""
     try:
-        archive = zipfile.ZipFile(path)
-        name = next(name for name in archive.namelist() if name.rpartition("/")[2] == member)
-        return archive.open(name)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise CslabError(f"{path}: not a whole zip file ({error}); fetch it again") from None
-    except StopIteration:
-        raise CslabError(f"{path}: holds no file '{member}'; fetch the file again") from None
+        with zipfile.ZipFile(path) as archive:
+            name = next((name for name in archive.namelist() if name.rpartition("/")[2] == member), None)
+            if name is None:
+                raise CslabError(f"{path}: holds no file '{member}'; fetch the file again")
+            with archive.open(name) as handle:
+                yield handle
+    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise CslabError(f"{path}: not a whole zip file with JSON in it ({error}); fetch it again") from None

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from cslab.collections.texts import Texts, link_texts, read_table, write_table, write_texts
 from cslab.languages import language
-from cslab.store import CslabError, nearest, read_json, write_json
+from cslab.store import CslabError, nearest, read_record, write_json
 
 QRELS = pa.schema([("lang", pa.string()), ("qid", pa.string()), ("did", pa.string()), ("grade", pa.int32())])
 ALIGNMENT = pa.schema([("lang", pa.string()), ("en", pa.string()), ("dids", pa.list_(pa.string()))])
@@ -172,9 +172,7 @@ def load_collection(folder: str | Path) -> Collection:
     folder = Path(folder)
     if not (folder / "collection.json").is_file():
         raise CslabError(f"{folder}: no collection.json, so no complete collection; save the collection there again")
-    record = read_json(folder / "collection.json")
-    if not isinstance(record, dict) or not {"name", "languages"} <= record.keys():
-        raise CslabError(f"{folder / 'collection.json'}: no name and languages in it; save the collection there again")
+    record = read_record(folder / "collection.json", "save the collection there again", ("name", "languages"))
     languages = record["languages"]
     texts = {
         side: {lang: Texts(folder / side / f"{lang}.arrow") for lang in languages[side]}

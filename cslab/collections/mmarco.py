@@ -137,8 +137,9 @@ def own_run(
     path, wanted = path or _fetch(remote(lang, "run"), cache), None if qids is None else set(qids)
     scores: dict[str, dict[str, float]] = {}
     for number, (qid, did, text) in read_tsv(path, width=3):
-        if not text.isdecimal() or not int(text):
-            raise CslabError(f"{path}:{number}: rank '{text}' is not a positive whole number; fetch the file again")
+        if not text.isdecimal() or len(text) > 9 or not int(text):
+            rank = text[:40]
+            raise CslabError(f"{path}:{number}: rank '{rank}' is not a positive whole number; fetch the file again")
         if (wanted is None or qid in wanted) and int(text) <= depth:
             _add(scores, path, number, qid, did, -float(text))
     return _run(path, lang, f"bm25(own)@{depth}", scores, wanted)

@@ -38,7 +38,7 @@ class Texts(Mapping[str, str]):
         try:
             # As plain arrays over the mapped file: the memmap class makes each search slower.
             self._hashes, self._rows = np.asarray(np.load(index_path(self.path), mmap_mode="r"))
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise CslabError(f"{index_path(self.path)}: cannot be read ({error}); save the collection again") from None
         self._batches: dict[int, list[pa.StringArray]] = {}
 

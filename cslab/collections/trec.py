@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cslab.store import CslabError, atomic_open, read_json, read_lines, write_json
+from cslab.store import CslabError, atomic_open, read_lines, read_record, write_json
 
 BEIR_HEADER = ("query-id", "corpus-id", "score")
 
@@ -45,8 +45,9 @@ class Run:
         rounded = {q: dict(zip(found, array("f", found.values()), strict=True)) for q, found in self.scores.items()}
         for qid, found in rounded.items():
             for did, score in found.items():
-                if math.isnan(score):
-                    raise CslabError(f"run {self.name}: score of query '{qid}', document '{did}' is not a number")
+                if not math.isfinite(score):
+                    where = f"score of query '{qid}', document '{did}'"
+                    raise CslabError(f"run {self.name}: {where} is not a finite number; check what gave it")
         object.__setattr__(self, "scores", rounded)
 
     def ranking(self, qid: str, k: int | None = None) -> list[str]:
@@ -87,12 +88,11 @@ def read_run(
     The order is that of the scores; ranks in the file are not used, as in trec_eval.
 
     Raises:
-        CslabError: for a malformed line, a document twice in a query, or where the languages are not known.
+        CslabError: for a malformed line, a document twice in a query, a score that is no finite number, a file without
+            a line, or where the languages are not known.
     """
     beside = Path(f"{path}.json")
-    record = read_json(beside) if beside.is_file() else {}
-    if not isinstance(record, dict):
-        raise CslabError(f"{beside}: a JSON {type(record).__name__}, expected an object; write the run again")
+    record = read_record(beside, "write the run again") if beside.is_file() else {}
     given = {"query_lang": query_lang, "doc_lang": doc_lang, "name": name, "first_stage": first_stage}
     record |= {key: value for key, value in given.items() if value is not None}
     if not record.get("query_lang") or not record.get("doc_lang"):
@@ -114,17 +114,19 @@ def read_run(
         if did in found:
             raise CslabError(f"{path}:{number}: document '{did}' stands twice in query '{qid}'; keep one line")
         found[did] = _score(path, number, score)
+    if not scores:
+        raise CslabError(f"{path}: holds no line; write the run again, or take another file")
     name = record.get("name", tag)
     return Run(name, record["query_lang"], record["doc_lang"], record.get("first_stage", tag), scores)
 
 
 def _score(path: str | Path, number: int, text: str) -> float:
     try:
-        score = float(text)
+        (score,) = array("f", [float(text)])  # which is what a run keeps
     except ValueError:
         score = math.nan
-    if math.isnan(score):
-        raise CslabError(f"{path}:{number}: score '{text}' is not a number; repair the line")
+    if not math.isfinite(score):
+        raise CslabError(f"{path}:{number}: score '{text[:40]}' is not a finite number; repair the line")
     return score
 
 
@@ -141,18 +143,24 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     """Reads judgements, TREC or BEIR, as query id → document id → grade.
 
     Raises:
-        CslabError: for a malformed line or a document judged twice with different grades.
+        CslabError: for a malformed line, a document judged twice with different grades, or no judgement at all.
     """
     qrels: dict[str, dict[str, int]] = {}
     for number, qid, did, grade in iter_qrels(path):
         found = qrels.setdefault(qid, {})
         if found.setdefault(did, grade) != grade:
             raise CslabError(f"{path}:{number}: '{qid}' '{did}' has grades {found[did]} and {grade}; keep one line")
+    if not qrels:
+        raise CslabError(f"{path}: holds no judgement; add some or take another file")
     return qrels
 
 
 def iter_qrels(path: str | Path) -> Iterator[tuple[int, str, str, int]]:
-    """Yields (line number, query id, document id, grade); three tab-separated cells are BEIR, four cells TREC."""
+    """Yields (line number, query id, document id, grade); three tab-separated cells are BEIR, four cells TREC.
+
+    Raises:
+        CslabError: for a line of another form, or a grade that is no whole number.
+    """
     for number, line in read_lines(path):
         cells = line.split("\t")
         if not line.strip() or (number == 1 and tuple(cells) == BEIR_HEADER):
@@ -167,7 +175,8 @@ def iter_qrels(path: str | Path) -> Iterator[tuple[int, str, str, int]]:
             yield number, cells[0], cells[1], int(cells[2])
         except ValueError:
             hint = f"; a header must read {' '.join(BEIR_HEADER)}" if number == 1 else ""
-            raise CslabError(f"{path}:{number}: grade '{cells[2]}' is not a whole number; repair it{hint}") from None
+            grade = cells[2][:40]
+            raise CslabError(f"{path}:{number}: grade '{grade}' is not a whole number; repair it{hint}") from None
 
 
 def write_qrels(qrels: Mapping[str, Mapping[str, int]], path: str | Path) -> None:

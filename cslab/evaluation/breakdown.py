@@ -147,6 +147,9 @@ def differences(scores: pd.DataFrame, system: str, baseline: str, measure: str =
 
     Returns:
         Rows `setting, query_lang, doc_lang, qid, difference` (−1 to 1).
+
+    Raises:
+        CslabError: for a system that was not scored.
     """
     for name in (system, baseline):
         if name not in set(scores["system"]):

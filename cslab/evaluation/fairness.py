@@ -227,6 +227,9 @@ def language_preference(
     Returns:
         Rows by language, the most preferred first, ×100: `language, top, relevant, candidates`, `preference` (top less
         relevant), `low, high` (its 95 % bootstrap interval over queries), `queries`.
+
+    Raises:
+        CslabError: if no query has both results and a relevant document.
     """
     asked = [q for q in (qids if qids is not None else run.scores) if run.scores.get(q)]
     asked = [q for q in asked if any(g > 0 for g in qrels.get(q, {}).values())]

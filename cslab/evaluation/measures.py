@@ -25,7 +25,11 @@ RANKS = ("Max@R",)  # measures that count ranks: not in 0–1, and better when l
 
 
 def parse_measure(name: str):
-    """The ir-measures object of a name such as `MRR@10`, `nDCG@10`, `MAP` or `R@100`."""
+    """The ir-measures object of a name such as `MRR@10`, `nDCG@10`, `MAP` or `R@100`.
+
+    Raises:
+        CslabError: for a name that ir-measures does not know.
+    """
     try:
         return ir_measures.parse_measure(name.replace("MRR", "RR").replace("MAP", "AP"))
     except (ValueError, NameError, SyntaxError):
@@ -131,13 +135,18 @@ def write_scores(scores: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:
-    """Reads a tidy table; a missing or foreign file gives one clear error."""
+    """Reads a tidy table.
+
+    Raises:
+        CslabError: for a missing file, one that is no Parquet, or a table that lacks a column.
+    """
     if not Path(path).is_file():
         raise CslabError(f"{path}: no such score table; make it with `cslab evaluate`")
     try:
         scores = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise CslabError(f"{path}: not a Parquet score table ({error}); make it again") from None
+        reason = str(error).splitlines()[0]
+        raise CslabError(f"{path}: not a Parquet score table ({reason}); make it again") from None
     if missing := [c for c in COLUMNS if c not in scores]:
         raise CslabError(f"{path}: the table lacks {', '.join(missing)}; expected {', '.join(COLUMNS)}")
     return scores

@@ -55,6 +55,9 @@ def noise_scores(
 
     Returns:
         The columns of `attacks.attack_scores`; the budget is epsilon, no words change.
+
+    Raises:
+        CslabError: for another kind of noise.
     """
     if kind not in KINDS:
         raise CslabError(f"noise: kind '{kind}' is not known; {nearest(kind, KINDS)}")

@@ -98,6 +98,9 @@ def hub_penalty(
 
     Returns:
         (m,) float32.
+
+    Raises:
+        CslabError: for another method.
     """
     if method not in CORRECTIONS:
         raise CslabError(f"hubness correction '{method}' is not known; {nearest(method, CORRECTIONS)}")

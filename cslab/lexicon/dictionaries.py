@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from cslab.lexicon.lexicon import COLUMNS, Lexicon, Translation, read_lexicon, read_muse
+from cslab.lexicon.lexicon import COLUMNS, Lexicon, Translation, filled, read_lexicon, read_muse
 from cslab.store import CslabError, read_lines, read_tsv
 from cslab.text import fold
 
@@ -35,10 +35,10 @@ def read_wiktionary(
         name: name of the lexicon, and method of its entries.
 
     Raises:
-        CslabError: for another header, or a line without three cells.
+        CslabError: for another header, a line without three cells, or no entry of such a part of speech.
     """
     rows = (row[:2] for row in _wiktionary_rows(path, source, target) if pos is None or row[2] in pos)
-    return Lexicon.from_pairs(source, target, rows, name=name, method=name)
+    return filled(Lexicon.from_pairs(source, target, rows, name=name, method=name), path)
 
 
 def _wiktionary_rows(path: str | Path, source: str, target: str) -> Iterator[tuple[str, str, str]]:
@@ -64,10 +64,10 @@ def read_xling(path: str | Path, source: str, target: str, name: str = "xling") 
     """Reads a dictionary of xling-eval: two tab-separated words a line, no header.
 
     Raises:
-        CslabError: for a line without two cells.
+        CslabError: for a line without two cells, or a file without a line.
     """
     rows = (cells for _, cells in read_tsv(path, width=2))
-    return Lexicon.from_pairs(source, target, rows, name=name, method=name)
+    return filled(Lexicon.from_pairs(source, target, rows, name=name, method=name), path)
 
 
 def read_dictionary(path: str | Path, source: str, target: str) -> Lexicon:
@@ -76,10 +76,7 @@ def read_dictionary(path: str | Path, source: str, target: str) -> Lexicon:
     Raises:
         CslabError: for an empty file, or what the reader of the form found raises.
     """
-    first = next((line for _, line in read_lines(path) if line.strip()), None)
-    if first is None:
-        raise CslabError(f"{path}: the file is empty; expected a dictionary with a word and a translation a line")
-    cells = first.split("\t")
+    cells = next((line for _, line in read_lines(path) if line.strip()), "").split("\t")
     if tuple(cells) == COLUMNS:
         return read_lexicon(path, source, target)
     if len(cells) == 3 and cells[2] == "pos":

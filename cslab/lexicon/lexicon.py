@@ -8,6 +8,7 @@ and the counts; MUSE text (`source target` a line) can be read and written too.
     (['Fuchs', 'Füchsin'], 2, 1)
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cslab.languages import language
-from cslab.store import CslabError, atomic_open, read_json, read_lines, read_tsv, write_json, write_tsv
+from cslab.store import CslabError, atomic_open, read_lines, read_record, read_tsv, write_json, write_tsv
 from cslab.text import fold
 
 COLUMNS = ("source", "target", "score", "method")
@@ -141,27 +142,41 @@ def read_lexicon(path: str | Path, source: str | None = None, target: str | None
         CslabError: for a malformed line, or where no languages are known.
     """
     beside = Path(f"{path}.json")
-    record = read_json(beside) if beside.is_file() else {}
+    record = read_record(beside, "write the lexicon again") if beside.is_file() else {}
     source, target = source or record.get("source"), target or record.get("target")
     if not source or not target:
         raise CslabError(f"{path}: its languages are not known; give source and target, or put {beside.name} beside it")
 
     def rows() -> Iterator[tuple[str, str, float, str]]:
         for number, cells in read_tsv(path, columns=COLUMNS):
-            try:
-                yield cells[0], cells[1], float(cells[2]), cells[3]
-            except ValueError:
-                raise CslabError(f"{path}:{number}: score '{cells[2]}' is not a number; repair the line") from None
+            yield cells[0], cells[1], _score(path, number, cells[2]), cells[3]
 
     # The order of the lines is the rank: in a merged lexicon the scores of different sources do not compare.
     return Lexicon.from_pairs(source, target, rows(), record.get("name", Path(path).name.split(".")[0]), ranked=True)
+
+
+def _score(path: str | Path, number: int, text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise CslabError(f"{path}:{number}: score '{text[:40]}' is not a finite number; repair the line")
+    return score
+
+
+def filled(lexicon: Lexicon, path: str | Path) -> Lexicon:
+    """Refuses a lexicon that was read from a file without an entry."""
+    if not lexicon.notes["rows"]:
+        raise CslabError(f"{path}: holds no entry; expected a dictionary with a word and a translation a line")
+    return lexicon
 
 
 def read_muse(path: str | Path, source: str, target: str, name: str = "muse") -> Lexicon:
     """Reads a MUSE dictionary: `source target` a line, split at its tab, or else at the first blank (1710.04087).
 
     Raises:
-        CslabError: for a line that has no second word.
+        CslabError: for a line that has no second word, or a file without a line.
     """
 
     def rows() -> Iterator[tuple[str, str]]:
@@ -173,11 +188,15 @@ def read_muse(path: str | Path, source: str, target: str, name: str = "muse") ->
                 raise CslabError(f"{path}:{number}: '{line[:60]}' has no translation; expected 'source target'")
             yield cells[0], cells[1]
 
-    return Lexicon.from_pairs(source, target, rows(), name=name, method=name)
+    return filled(Lexicon.from_pairs(source, target, rows(), name=name, method=name), path)
 
 
 def write_muse(lexicon: Lexicon, path: str | Path) -> None:
-    """Writes single-word entries as MUSE text, best translation first; n-grams do not fit and are refused."""
+    """Writes single-word entries as MUSE text, best translation first; n-grams do not fit and are refused.
+
+    Raises:
+        CslabError: for an entry of several words; nothing is written then.
+    """
     if bad := next((key for key in lexicon if " " in key), None):
         raise CslabError(f"{path}: '{bad}' has several words, which MUSE text cannot hold; write the TSV form")
     with atomic_open(path) as handle:

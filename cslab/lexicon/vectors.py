@@ -7,6 +7,7 @@ Reads fastText text and binary files; writes a folder with `vectors.npy` (float3
     vectors.rows(["haus", "maus"])
 """
 
+import codecs
 import gzip
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from cslab.languages import language as known_language
-from cslab.store import CslabError, atomic_open, atomic_path, fingerprint, nearest, read_json, write_json
+from cslab.store import CslabError, atomic_open, atomic_path, fingerprint, nearest, read_record, write_json
 from cslab.text import fold
 
 # The published files by name: aligned by MUSE (1710.04087), fastText on Wikipedia, fastText on Common Crawl.
@@ -169,7 +170,8 @@ def read_vec(path: str | Path, language: str, limit: int | None = None) -> Vecto
     not finite, bytes that are not UTF-8, no word, or a word that stood before.
 
     Raises:
-        CslabError: for an empty or truncated file, or one most lines of which are bad.
+        CslabError: for an empty or truncated file, one that ends before the words its header announces, or one most
+            lines of which are bad.
     """
     lines = _binary_lines(Path(path))
     announced, dimensions, rest = _header(Path(path), lines)
@@ -196,6 +198,8 @@ def read_vec(path: str | Path, language: str, limit: int | None = None) -> Vecto
         raise CslabError(
             f"{path}: {len(bad)} of {read} lines are bad{first}; expected 'word v1 … v{dimensions}' a line"
         )
+    if read < min(announced, announced if limit is None else limit):
+        raise CslabError(f"{path}: its header announces {announced} words, it ends after {read}; fetch the file again")
     notes = {"lines": read, "announced": announced, "bad": len(bad), "first bad": bad[:_NAMED]}
     return Vectors(language, tuple(words), matrix[: len(words)].copy(), Path(path).name, notes)
 
@@ -214,6 +218,7 @@ def _binary_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _header(path: Path, lines: Iterator[tuple[int, bytes]]) -> tuple[int, int, Iterator[tuple[int, bytes]]]:
     """Words announced (0: no header), dimensions, and the lines that hold vectors."""
     number, first = next(lines, (0, b""))
+    first = first.removeprefix(codecs.BOM_UTF8)
     cells = first.split()
     if len(cells) == 2 and all(cell.isdigit() for cell in cells) and int(cells[1]) > 0:
         return int(cells[0]), int(cells[1]), lines
@@ -295,12 +300,17 @@ def load_vectors(folder: str | Path) -> Vectors:
     folder = Path(folder)
     if not (folder / "record.json").is_file():
         raise CslabError(f"{folder}: no record.json, so the vectors are not whole; make them again")
-    record = read_json(folder / "record.json")
-    words = tuple((folder / "words.txt").read_text(encoding="utf-8").split("\n")[:-1])
+    record = read_record(folder / "record.json", "make the vectors again", ("language", "name", "notes"))
+    try:
+        words = tuple((folder / "words.txt").read_text(encoding="utf-8").split("\n")[:-1])
+    except (OSError, UnicodeDecodeError) as error:
+        raise CslabError(f"{folder}/words.txt: cannot be read ({error}); make the vectors again") from None
     try:
         matrix = np.load(folder / "vectors.npy", mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise CslabError(f"{folder}/vectors.npy: cannot be read ({error}); make the vectors again") from None
+    if matrix.ndim != 2 or len(matrix) != len(words):
+        raise CslabError(f"{folder}: {len(words)} words, vectors of shape {matrix.shape}; make the vectors again")
     subwords = Path(record["subwords"]) if record.get("subwords") else None
     if subwords and not subwords.is_absolute():
         subwords = folder / subwords

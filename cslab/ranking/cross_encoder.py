@@ -91,7 +91,8 @@ def load_encoder(name_or_path: str | Path, seed: int = 0, device: str | torch.de
             model = transformers.AutoModelForSequenceClassification.from_pretrained(
                 path, num_labels=1, dtype=torch.float32, use_safetensors=True
             )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    # Damaged weights and tokenizers raise errors of Rust that have no common class.
+    except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         remedy = (
             "give a folder with config.json, model.safetensors and a tokenizer, 'minilm', or a hub id you can reach"
@@ -290,7 +291,11 @@ def score_pairs(
 
 
 def checked_length(encoder: Encoder, max_length: int | None) -> int:
-    """The length to cut pairs at: what was asked, if the encoder allows it, or its own."""
+    """The length to cut pairs at: what was asked, if the encoder allows it, or its own.
+
+    Raises:
+        CslabError: for a length beyond that limit.
+    """
     if max_length is not None and max_length > encoder.limit:
         raise CslabError(f"max_length {max_length} is beyond the {encoder.limit} positions of {encoder.name}; lower it")
     return max_length or encoder.max_length

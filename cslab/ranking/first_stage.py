@@ -165,6 +165,9 @@ def bm25_run(
 
     Returns:
         A run with every query id; a query that shares no word with any document has no candidates.
+
+    Raises:
+        CslabError: for a depth below 1.
     """
     if depth < 1:
         raise CslabError(f"BM25: depth {depth}; ask for at least one candidate")

@@ -75,7 +75,7 @@ def open_tokens(place: str | Path) -> Tokens:
         # A file of nothing cannot be mapped.
         ids = np.memmap(place / "ids.int32", np.int32, mode="r") if record["tokens"] else np.zeros(0, np.int32)
         found = {"texts": len(starts) - 1, "tokens": len(ids)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise CslabError(f"{place}: token ids cannot be read ({error}); delete the folder to make them again") from None
     if found != record:
         raise CslabError(f"{place}: holds {found}, tokens.json says {record}; delete the folder to make it again")

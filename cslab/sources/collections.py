@@ -198,6 +198,9 @@ def read_training(profile: Profile) -> Collection:
     A folder may be followed by a split (`nq_qed:train`). The word `squad` alone means SQuAD v1.1's training questions
     with the sentences of their paragraphs, from the original address; `mmarco` alone mMARCO's training questions, in
     every language if a condition trains on translations.
+
+    Raises:
+        CslabError: if the profile names no training text, or what it names cannot be had or read.
     """
     settings, test = profile.training, profile.collection
     if settings.folders == [MMARCO]:
@@ -237,7 +240,11 @@ def read_pairs(profile: Profile, collection: Collection) -> Pairs:
 
 
 def dev_queries(profile: Profile, collection: Collection) -> list[str]:
-    """Queries of the training collection that are kept from training, a seeded sample."""
+    """Queries of the training collection that are kept from training, a seeded sample.
+
+    Raises:
+        CslabError: where mMARCO's triples leave none to hold out.
+    """
     wanted = profile.training.dev_queries
     if wanted and profile.training.folders == [MMARCO]:
         raise CslabError("training.dev_queries: the triples of mmarco come as they are; leave it at 0")

@@ -225,7 +225,15 @@ def _shorten(log: Path, step: int, keep: bool) -> None:
     log.unlink(missing_ok=True)
     if keep:
         with atomic_open(log) as handle:
-            handle.writelines(f"{line}\n" for line in lines if json.loads(line)["step"] <= step)
+            handle.writelines(f"{line}\n" for line in lines if _step(line) <= step)
+
+
+def _step(line: str) -> float:
+    # What was killed while it wrote a line has left half of one, beyond the checkpoint.
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf
 
 
 def _read(path: Path, key: str) -> dict[str, Any]:

@@ -298,6 +298,9 @@ def steps_within(steps: int, budget: str, name: str, measured: float | None = No
         name: a robust method.
         measured: clean steps that one of its steps takes, if it was measured; else they are counted in passes.
         settings: its settings.
+
+    Raises:
+        CslabError: for another budget, or an unknown method.
     """
     if budget not in ("steps", "compute"):
         raise CslabError(f"robust training: budget '{budget}' is not known; {nearest(budget, ['steps', 'compute'])}")

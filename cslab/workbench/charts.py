@@ -305,6 +305,9 @@ def training_curve(
     Args:
         log: system → rows of `log.jsonl` (step, loss), or a frame with system, step and loss.
         points: most points drawn per line; steps between are averaged.
+
+    Raises:
+        CslabError: for an empty log.
     """
     if isinstance(log, pd.DataFrame):
         rows = log[["system", "step", "loss"]]

@@ -121,6 +121,9 @@ def find_notebooks(
         folder: default: `notebooks` of the project.
         given: values for every notebook that declares them.
         parameters: values that at least one notebook must declare.
+
+    Raises:
+        CslabError: for a folder without notebooks, or a parameter that none declares.
     """
     folder = Path(folder or ROOT / "notebooks")
     paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
@@ -139,7 +142,11 @@ def find_notebooks(
 
 
 def choose(notebooks: Sequence[Notebook], start: str | None, only: str | Sequence[str] | None) -> list[Notebook]:
-    """The notebooks from a number on, or those of some numbers (`2`, `02` and `02_name` mean the same)."""
+    """The notebooks from a number on, or those of some numbers (`2`, `02` and `02_name` mean the same).
+
+    Raises:
+        CslabError: for a notebook that is not there.
+    """
     numbers = [notebook.number for notebook in notebooks]
 
     def number(text: str) -> str:

@@ -26,7 +26,7 @@ from cslab.config import ROOT, make_profile
 from cslab.languages import MIXED, language
 from cslab.lexicon.dictionaries import read_dictionary
 from cslab.lexicon.lexicon import Lexicon
-from cslab.store import CslabError, atomic_open
+from cslab.store import CslabError, atomic_open, atomic_path
 from cslab.text import words
 
 SOURCE = "en"  # the language of training text and of the dictionaries' first column
@@ -232,7 +232,10 @@ def _encoder(name: str) -> str:
 
 def _copy_dictionaries(data: OwnData, folder: Path) -> None:
     """Puts a dictionary `en-xx.tsv` for each language into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     for code, path in data.lexicons.items():
-        ending = ".tsv.gz" if str(path).endswith(".gz") else ".tsv"
-        shutil.copyfile(place(path), folder / f"{SOURCE}-{code}{ending}")
+        source, endings = place(path), (".tsv.gz", ".tsv") if str(path).endswith(".gz") else (".tsv", ".tsv.gz")
+        target, other = (folder / f"{SOURCE}-{code}{ending}" for ending in endings)
+        if source != target:
+            with atomic_path(target) as temporary:
+                shutil.copyfile(source, temporary)
+        other.unlink(missing_ok=True)  # of an earlier profile: both would be there, and one be read

@@ -1,11 +1,13 @@
 """Bad input at the command line: one line that says what, where and what to do; exit status 2; nothing half-written."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
+from cslab.__main__ import main
 from tests.real import ROOT
 
 
@@ -35,6 +37,8 @@ def refused(done: subprocess.CompletedProcess, *told: str) -> None:
         (("switch", "a fox", "--profile", "smoke", "--policy", "MLCS"), "did you mean 'ML-CS'"),
         (("switch", "a fox", "--profile", "smoke", "--side", "left"), "query or document"),
         (("notebooks", "--profile", "smoke", "--from", "77"), "77"),
+        (("train", "--profile", "smoke", "--set", "evaluation.measures=[MMR@10]"), "measure 'MMR@10' is not known"),
+        (("tables", "--profile", "smoke", "--out", "t", "--measure", "MRR@5"), "did you mean 'MRR@10'"),
         (("image-text", "--set", "image_text.conditions=[ML-SC]"), "did you mean 'ML-CS'"),
         (("collection", "--profile", "xquad", "--set", "collection.languages=[en,fi]"), "fi"),
     ],
@@ -83,3 +87,60 @@ def test_a_wrong_checksum_is_one_line(tmp_path):
     (place / "en.json").write_text("{}")
     words = ("collection", "--profile", "xquad", "--set", "collection.languages=[en]")
     refused(cslab(*words, outputs=tmp_path / "out", CSLAB_MIRROR=str(tmp_path / "mirror")), "en.json")
+
+
+# --- what the system refuses, and interruptions ----------------------------------------------------------------
+
+
+@pytest.fixture
+def merging(tmp_path, monkeypatch):
+    """Calls `cslab lexicon merge` in this process; the result goes where it is told."""
+    (tmp_path / "en-de.tsv").write_text("fox\tFuchs\n")
+
+    def run(out) -> int:
+        words = ["cslab", "lexicon", "merge", str(tmp_path / "en-de.tsv"), "--source", "en", "--target", "de"]
+        monkeypatch.setattr(sys, "argv", [*words, "--out", str(out)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0
+
+    return run
+
+
+def told(capsys) -> str:
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_an_output_that_cannot_be_written_is_one_line(merging, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert merging(tmp_path / "file" / "en-de.tsv") == 2
+    assert told(capsys).startswith(f"cslab: {tmp_path / 'file'}")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(merging, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cslab.store.os.replace", full)
+    assert merging(tmp_path / "out" / "en-de.tsv") == 2
+    assert "No space left on device; make room" in told(capsys)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_interruption_says_how_to_go_on(merging, tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cslab.lexicon.dictionaries.merge", interrupted)
+    assert merging(tmp_path / "out.tsv") == 130
+    assert "give the same command again to go on" in told(capsys)
+
+
+def test_a_mistake_of_a_library_keeps_its_traceback(merging, tmp_path, monkeypatch):
+    def lost(*_):
+        raise OSError("no such model")
+
+    monkeypatch.setattr("cslab.lexicon.dictionaries.merge", lost)
+    with pytest.raises(OSError, match="no such model"):
+        merging(tmp_path / "out.tsv")

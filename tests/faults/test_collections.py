@@ -112,8 +112,9 @@ def test_damaged_bytes(farm):
     ("text", "message"),
     [
         ("q Q0 d 1 0.5\n", "run.trec:1: 5 cells, expected 'qid Q0 did rank score tag'; repair the line"),
-        ("q Q0 d 1 0.5 s\nq Q0 e 2 high s\n", "run.trec:2: score 'high' is not a number; repair the line"),
-        ("q Q0 d 1 nan s\n", "run.trec:1: score 'nan' is not a number; repair the line"),
+        ("q Q0 d 1 0.5 s\nq Q0 e 2 high s\n", "run.trec:2: score 'high' is not a finite number; repair the line"),
+        ("q Q0 d 1 nan s\n", "run.trec:1: score 'nan' is not a finite number; repair the line"),
+        ("q Q0 d 1 1e39 s\n", "run.trec:1: score '1e39' is not a finite number; repair the line"),
         ("q Q0 d 1 2 s\nq Q0 d 2 1 s\n", "run.trec:2: document 'd' stands twice in query 'q'; keep one line"),
     ],
 )
@@ -160,7 +161,7 @@ def test_a_folder_that_holds_no_whole_collection(tmp_path):
     (tmp_path / "toy/documents/de.index.npy").unlink()
     assert "de.index.npy: cannot be read" in complaint(Texts, tmp_path / "toy/documents/de.arrow")
     (tmp_path / "toy/collection.json").write_text("[]")
-    assert "collection.json: no name and languages in it" in complaint(load_collection, tmp_path / "toy")
+    assert "collection.json: a JSON list, expected an object; save" in complaint(load_collection, tmp_path / "toy")
 
 
 def test_a_save_that_fails_leaves_no_collection(tmp_path):

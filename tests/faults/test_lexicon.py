@@ -42,7 +42,7 @@ def test_dictionaries_name_file_and_line(tmp_path):
     refused(lambda: read_muse(put(tmp_path, "a.txt", "fox Fuchs\nhen\n"), "en", "de"), "a.txt:2", "'hen'")
     refused(lambda: read_xling(put(tmp_path, "b.tsv", "fox\tFuchs\nhen\n"), "en", "de"), "b.tsv:2", "expected 2")
     refused(lambda: read_wiktionary(put(tmp_path, "c.tsv", "de\ttgt\tpos\n"), "en", "de"), "c.tsv:1", "'en'")
-    refused(lambda: read_dictionary(put(tmp_path, "d.txt", ""), "en", "de"), "d.txt", "empty")
+    refused(lambda: read_dictionary(put(tmp_path, "d.txt", ""), "en", "de"), "d.txt", "holds no entry")
     refused(lambda: read_dictionary(tmp_path / "none.txt", "en", "de"), "no such file")
     refused(lambda: read_muse(put(tmp_path, "e.txt", b"fox F\xfcchse\n"), "en", "de"), "e.txt:1", "UTF-8")
     refused(lambda: read_muse(put(tmp_path, "f.txt", "fox Fuchs\n"), "en", "xq"), "language 'xq'")

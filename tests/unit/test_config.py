@@ -50,7 +50,7 @@ def test_unknown_profile_and_broken_yaml_are_named(tmp_path):
         load_profile("dmo")
     broken = tmp_path / "p.yaml"
     broken.write_text("training:\n  steps: [1\n")
-    with pytest.raises(CslabError, match=r"p.yaml:3: not YAML"):
+    with pytest.raises(CslabError, match=r"p.yaml:2: not YAML"):
         load_profile(str(broken))
     broken.write_text("- a\n")
     with pytest.raises(CslabError, match=r"p.yaml:1: a profile is a mapping"):

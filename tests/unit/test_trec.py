@@ -22,7 +22,7 @@ def test_equal_scores_are_ordered_by_id_descending():
 def test_scores_that_fp32_cannot_tell_apart_are_equal():
     run = Run("s", "en", "en", "-", {"q": {"a": 1.0 + 1e-12, "b": 1.0}})
     assert run.ranking("q") == ["b", "a"]
-    with pytest.raises(CslabError, match="score of query 'q', document 'a' is not a number"):
+    with pytest.raises(CslabError, match="score of query 'q', document 'a' is not a finite number"):
         Run("s", "en", "en", "-", {"q": {"a": float("nan")}})
 
 
