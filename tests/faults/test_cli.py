@@ -93,18 +93,25 @@ def test_a_wrong_checksum_is_one_line(tmp_path):
 
 
 @pytest.fixture
-def merging(tmp_path, monkeypatch):
-    """Calls `cslab lexicon merge` in this process; the result goes where it is told."""
-    (tmp_path / "en-de.tsv").write_text("fox\tFuchs\n")
+def here(monkeypatch):
+    """Calls `cslab` in this process; gives the exit status."""
 
-    def run(out) -> int:
-        words = ["cslab", "lexicon", "merge", str(tmp_path / "en-de.tsv"), "--source", "en", "--target", "de"]
-        monkeypatch.setattr(sys, "argv", [*words, "--out", str(out)])
+    def run(*words) -> int:
+        monkeypatch.setattr(sys, "argv", ["cslab", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             main()
         return ended.value.code or 0
 
     return run
+
+
+@pytest.fixture
+def merging(here, tmp_path):
+    """Merges lexicons; the result goes where it is told."""
+    (tmp_path / "words.tsv").write_text("fox\tFuchs\n")
+    return lambda out: here(
+        "lexicon", "merge", tmp_path / "words.tsv", "--source", "en", "--target", "ru", "--out", out
+    )
 
 
 def told(capsys) -> str:
@@ -144,3 +151,11 @@ def test_a_mistake_of_a_library_keeps_its_traceback(merging, tmp_path, monkeypat
     monkeypatch.setattr("cslab.lexicon.dictionaries.merge", lost)
     with pytest.raises(OSError, match="no such model"):
         merging(tmp_path / "out.tsv")
+
+
+def test_a_lexicon_says_its_own_languages(here, merging, tmp_path, capsys):
+    assert merging(tmp_path / "lexicon.tsv") == 0
+    assert here("lexicon", "show", tmp_path / "lexicon.tsv", "fox") == 0
+    assert "lexicon.tsv: en-ru, 1 entries" in capsys.readouterr().out
+    assert here("lexicon", "show", tmp_path / "words.tsv", "fox") == 2
+    assert "its languages are not known; give --source and --target" in told(capsys)

@@ -48,6 +48,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path, weig
     assert held["step"] == 4
     assert all(torch.isfinite(tensor).all() for tensor in held["model"].values())
     assert not (tmp_path / "run" / "model").exists()
+    with open(tmp_path / "run" / "log.jsonl", "a") as log:
+        log.write('{"step": 8, "lo')  # as a process leaves it that is killed while it writes
     summary = train(tiny_encoder(tmp_path / "tiny"), PAIRS, texts, SETTINGS, tmp_path / "run", progress=None)
     assert summary["steps"] == 12
     load_encoder(tmp_path / "run" / "model", device="cpu")

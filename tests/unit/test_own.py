@@ -1,6 +1,8 @@
 """Own data: folders and dictionaries are looked at, written as a profile, and mistakes told before anything runs."""
 
+import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +62,14 @@ def test_the_profile_reads_what_was_given(mine, tmp_path):
     assert (profile.training.steps, profile.evaluation.depth, profile.evaluation.max_length) == (7, 2, 48)
     assert profile.pair_conditions == ["en-de"]
     assert (tmp_path / "out" / "dictionaries" / "en-de.tsv").is_file()
+
+
+def test_a_dictionary_takes_the_place_of_the_one_before(mine, tmp_path):
+    write_profile(mine, tmp_path / "out", steps=7)
+    packed = tmp_path / "words.txt.gz"
+    packed.write_bytes(gzip.compress("fox Füchsin\n".encode()))
+    write_profile(replace(mine, lexicons={"de": str(packed)}), tmp_path / "out", steps=7)
+    assert [path.name for path in (tmp_path / "out" / "dictionaries").iterdir()] == ["en-de.tsv.gz"]
 
 
 def test_languages_that_share_no_questions_are_not_crossed(mine, tmp_path):
