@@ -64,9 +64,8 @@ def open_lab(profile: str | Profile = "demo", settings: Sequence[str] = (), outp
         pass
     for name in found.ablations:
         variations(found, name)
-    for chosen in (found.evaluation, *(test.evaluation for test in found.tests.values())):
-        for measure in chosen.measures:
-            parse_measure(measure)
+    for measure in [m for part in (found, *found.tests.values()) for m in part.evaluation.measures]:
+        parse_measure(measure)
     return Lab(found, Path(outputs or outputs_folder()) / found.name)
 
 
@@ -93,11 +92,7 @@ class Lab:
         return Lab(profile, self.folder / "variations" / name.replace(" ", "-"), self)
 
     def on(self, test: str) -> "Lab":
-        """The same rankers on a further collection of the profile.
-
-        Raises:
-            CslabError: for a collection that the profile has not.
-        """
+        """The same rankers on a further collection of the profile; refuses one that it has not."""
         if test not in self.profile.tests:
             known = nearest(test, list(self.profile.tests)) if self.profile.tests else "it has no further ones"
             raise CslabError(f"profile {self.profile.name}: collection '{test}' is not known; {known}")
