@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cslab.store import CslabError, nearest
 
 POOLINGS = ("mean", "cls")
+NO_IMAGES = "this dual encoder has no image tower; load a CLIP or SigLIP model, or give it one"
 START = (2.6593, -10.0)  # log of 1 / 0.07 (CLIP) and the bias of SigLIP
 
 
@@ -88,11 +89,25 @@ class Towers(nn.Module):
             CslabError: for an encoder of text alone.
         """
         if self.image is None:
-            raise CslabError("this dual encoder has no image tower; load a CLIP or SigLIP model, or give it one")
+            raise CslabError(NO_IMAGES)
         if self.joint:
             return _vectors(self.image.get_image_features(**pixels))
         found = self.image(**pixels).last_hidden_state.flatten(1)
         return found if self.image_head is None else self.image_head(found)
+
+    def text_states(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What the text tower knows of each token, (texts, tokens, width), and which ones count, (texts, tokens)."""
+        inputs = {"input_ids": input_ids} | ({"attention_mask": attention_mask} if self.masked else {})
+        tower = self.text.text_model if self.joint else self.text
+        counted = attention_mask.bool() if self.masked else torch.ones_like(attention_mask, dtype=torch.bool)
+        return tower(**inputs).last_hidden_state, counted
+
+    def image_states(self, **pixels: Tensor) -> Tensor:
+        """What the image tower knows of each patch, or place of its map: (images, places, width)."""
+        if self.image is None:
+            raise CslabError(NO_IMAGES)
+        hidden = (self.image.vision_model if self.joint else self.image)(**pixels).last_hidden_state
+        return hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
 
     def get_input_embeddings(self) -> nn.Module:
         """The text tower's table of token embeddings."""
@@ -101,6 +116,18 @@ class Towers(nn.Module):
             if name.endswith(("token_embedding", "word_embeddings", "embed_tokens", "tok_embeddings")):
                 return module
         raise CslabError(f"{type(self.text).__name__}: no table of token embeddings found in its text tower")
+
+    def patches(self) -> nn.Module:
+        """The image tower's first convolution, which cuts pixels into patches: what token embeddings are to a text.
+
+        Raises:
+            CslabError: for a tower that has none.
+        """
+        tower = self.image.vision_model if self.joint else self.image
+        found = next((module for module in tower.modules() if isinstance(module, nn.Conv2d)), None)
+        if found is None:
+            raise CslabError(f"{type(self.image).__name__}: its image tower has no convolution that cuts out patches")
+        return found
 
     def positions(self) -> int:
         """The longest text, in tokens, that the text tower has positions for."""

@@ -28,13 +28,14 @@ def similarities(first: Tensor, second: Tensor) -> Tensor:
     return functional.normalize(first.float(), dim=1) @ functional.normalize(second.float(), dim=1).t()
 
 
-def repeated(items: Tensor | None) -> Tensor | None:
-    """(n, n) bool: pairs off the diagonal that show one item; None where there are none."""
+def apart(logits: Tensor, items: Tensor | None) -> Tensor:
+    """Logits, (n, n), with those off the diagonal that show one item so low that they are no negatives."""
     if items is None:
-        return None
+        return logits
     same = items[:, None] == items[None]
     same.fill_diagonal_(False)
-    return same if bool(same.any()) else None
+    # Finite: the divergence of two such logits has to be 0 rather than undefined.
+    return logits.masked_fill(same, torch.finfo(logits.dtype).min) if bool(same.any()) else logits
 
 
 def info_nce(first: Tensor, second: Tensor, scale: Tensor, items: Tensor | None = None) -> Tensor:
@@ -45,9 +46,11 @@ def info_nce(first: Tensor, second: Tensor, scale: Tensor, items: Tensor | None 
         scale: inverse temperature, a scalar.
         items: (n,) integers.
     """
-    logits = scale * similarities(first, second)
-    if (same := repeated(items)) is not None:
-        logits = logits.masked_fill(same, -torch.inf)
+    return both_ways(apart(scale * similarities(first, second), items))
+
+
+def both_ways(logits: Tensor) -> Tensor:
+    """InfoNCE of a matrix of logits, (n, n), along rows and along columns."""
     own = torch.arange(len(logits), device=logits.device)
     return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.t(), own)) / 2
 
@@ -57,12 +60,13 @@ def sigmoid_loss(first: Tensor, second: Tensor, scale: Tensor, bias: Tensor, ite
 
     Args: as for `info_nce`; `bias` starts negative, because nearly all pairs do not belong together.
     """
-    logits = scale * similarities(first, second) + bias
+    return pair_by_pair(apart(scale * similarities(first, second) + bias, items))
+
+
+def pair_by_pair(logits: Tensor) -> Tensor:
+    """The sigmoid loss of a matrix of logits, (n, n)."""
     signs = 2 * torch.eye(len(logits), device=logits.device) - 1
-    losses = -functional.logsigmoid(signs * logits)
-    if (same := repeated(items)) is not None:
-        losses = losses.masked_fill(same, 0.0)
-    return losses.sum() / len(logits)
+    return -functional.logsigmoid(signs * logits).sum() / len(logits)
 
 
 def squared_error(student: Tensor, teacher: Tensor) -> Tensor:
@@ -79,6 +83,8 @@ CONTRASTS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None], T
     "sigmoid": sigmoid_loss,
     "mse": lambda first, second, scale, bias, items: squared_error(first, second),
 }
+
+OF_LOGITS: dict[str, Callable[[Tensor], Tensor]] = {"infonce": both_ways, "sigmoid": pair_by_pair}
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,23 @@ class Contrast:
             return loss, loss.new_zeros(())
         extra = self.align * info_nce(views[0], views[2], scale, items)
         return loss + extra, extra
+
+    def logits(self, views: Sequence[Tensor], scale: Tensor, bias: Tensor, items: Tensor | None = None) -> Tensor:
+        """What the loss is made of: (1, n, n), or (2, n, n) with alignment; arguments as of `compute`.
+
+        Raises:
+            CslabError: for squared error, which has none.
+        """
+        if self.loss not in OF_LOGITS:
+            raise CslabError(f"contrast: the loss '{self.loss}' has no logits for smart; use {' or '.join(OF_LOGITS)}")
+        own = scale * similarities(views[0], views[1]) + (bias if self.loss == "sigmoid" else 0.0)
+        found = [own, *([scale * similarities(views[0], views[2])] if self.align else [])]
+        return torch.stack([apart(logits, items) for logits in found])
+
+    def of_logits(self, logits: Tensor) -> Tensor:
+        """The loss of what `logits` gives."""
+        loss = OF_LOGITS[self.loss](logits[0])
+        return loss + self.align * both_ways(logits[1]) if self.align else loss
 
 
 # --- cached gradients ----------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from cslab.ranking.cross_encoder import Progress, choose_precision, computing_in
 from cslab.ranking.dual_encoder import DualEncoder, save_dual_encoder
 from cslab.store import CslabError, fingerprint
+from cslab.training.ball import Place
 from cslab.training.batches import Batch, Plan
 from cslab.training.contrastive import Contrast, cached_gradients
 from cslab.training.loop import Adversary, TrainSettings, learning_rate, parameter_groups
@@ -75,6 +76,7 @@ class DualObjective:
         partner: gives the partners' vectors, or None where the second view is the partner.
         items: (n,) of the batch.
         precision: "fp32" or "bf16".
+        image: where adversaries move the partners, if these are images.
     """
 
     model: nn.Module
@@ -83,19 +85,31 @@ class DualObjective:
     partner: Callable[[], Tensor] | None
     items: Tensor
     precision: str
+    image: Place | None = None
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The loss, a scalar."""
-        with computing_in(self.model, self.precision):
-            texts = self.model(**inputs)
-            partner = [] if self.partner is None else [self.partner()]
-        return self.of_vectors(texts, partner)
+        return self.of_vectors(*self._vectors(inputs))
+
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """What the loss is made of, float32; see `Contrast.logits`."""
+        return self.contrast.logits(*self._compared(*self._vectors(inputs)))
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """The loss of logits, a scalar."""
+        return self.contrast.of_logits(logits)
 
     def of_vectors(self, texts: Tensor, partner: Sequence[Tensor]) -> Tensor:
         """The loss of vectors that are made already."""
+        return self.contrast.compute(*self._compared(texts, partner))[0]
+
+    def _vectors(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        with computing_in(self.model, self.precision):
+            return self.model(**inputs), [] if self.partner is None else [self.partner()]
+
+    def _compared(self, texts: Tensor, partner: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         first, *rest = texts.chunk(self.views)
-        model = self.model
-        return self.contrast.compute([first, *partner, *rest], model.scale.exp(), model.bias, self.items)[0]
+        return [first, *partner, *rest], self.model.scale.exp(), self.model.bias, self.items
 
 
 def train_dual(
@@ -116,7 +130,8 @@ def train_dual(
         settings: how to train; its `loss` is for cross-encoders, `contrast` says which one counts here.
         contrast: what to train for.
         folder: for model, log and checkpoint; a checkpoint in it is gone on from.
-        adversary: called in place of the plain step, on the embeddings of all texts of the batch.
+        adversary: called in place of the plain step; it moves the embeddings of all texts of the batch, their partners
+            (fixed vectors, or the patches that an image tower cuts its pixels into), or both.
         progress: called with a line of text at each line of the log.
         card: facts for the card.
 
@@ -199,9 +214,8 @@ def _step(
     batch = batch.to(encoder.device)
     pixels = None if examples.pixels is None else examples.pixels[items].float().to(encoder.device)
     fixed = None if examples.targets is None else examples.targets[items].to(encoder.device)
-    partner = (lambda: fixed) if fixed is not None else (lambda: model.image_vectors(pixel_values=pixels))
-    partner = None if fixed is None and pixels is None else partner
-    objective = DualObjective(model, contrast, examples.texts_of(contrast), partner, batch.labels, precision)
+    partner, image = _partner(model, pixels, fixed)
+    objective = DualObjective(model, contrast, examples.texts_of(contrast), partner, batch.labels, precision, image)
     if contrast.chunk:
         value = _cached_step(objective, batch.inputs, pixels, fixed)
     elif adversary is not None:
@@ -216,6 +230,18 @@ def _step(
         model.scale.clamp_(max=LARGEST_SCALE)
     # A gradient that is not finite would reach a checkpoint before any loss shows it.
     return value.detach() + 0.0 * norm
+
+
+def _partner(
+    model: nn.Module, pixels: Tensor | None, fixed: Tensor | None
+) -> tuple[Callable[[], Tensor] | None, Place | None]:
+    """What gives the partners' vectors, and where they can be moved: fixed ones as they are, others as patches."""
+    if fixed is not None:
+        held = nn.Identity()
+        return lambda: held(fixed), Place(held, fixed)
+    if pixels is not None:
+        return lambda: model.image_vectors(pixel_values=pixels), Place(model.patches(), pixels)
+    return None, None
 
 
 def _cached_step(

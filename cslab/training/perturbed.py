@@ -8,13 +8,13 @@ ball. With a radius of 0 each is the plain step, bit for bit; all passes of a st
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from cslab.store import CslabError, nearest
-from cslab.training.ball import Ball, Field, SameDropout, alone, plain_step, shifted
+from cslab.training.ball import MOVED, Ball, Fields, SameDropout, alone, plain_step
 from cslab.training.batches import Batch
 from cslab.training.loop import Objective
 
@@ -31,6 +31,7 @@ class _Moving:
         steps: of ascent.
         step: length of one, in radii.
         start: radius of the ball that delta's start is drawn from, in radii; 0 starts at the text itself.
+        moved: a row of `MOVED`: the text's embeddings, those of its image, or both.
     """
 
     ball: Ball
@@ -38,16 +39,21 @@ class _Moving:
     steps: int
     step: float
     start: float
+    moved: str = field(default="text", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.moved not in MOVED:
+            raise CslabError(f"robust training: moved '{self.moved}' is not known; {nearest(str(self.moved), MOVED)}")
 
     def __call__(self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward) -> Tensor:
         """One step's gradients; returns the loss."""
         if not self.ball.epsilon:
             return plain_step(batch, objective, backward)
-        field = Field.of(model, batch, self.ball, self.special)
-        return self._gradients(model, batch, objective, backward, field)
+        fields = Fields.of(model, batch, objective, self.ball, self.special, self.moved)
+        return self._gradients(model, batch, objective, backward, fields)
 
     def _gradients(
-        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, field: Field
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, fields: Fields
     ) -> Tensor:
         raise NotImplementedError
 
@@ -65,25 +71,25 @@ class Perturbed(_Moving):
     clean: float
 
     def _gradients(
-        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, field: Field
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, fields: Fields
     ) -> Tensor:
         again = SameDropout(batch.labels.device)
-        move, gradient, value = field.drawn(self.start) if self.start else field.zero(), None, 0.0
+        move, gradient, value = fields.drawn(self.start) if self.start else fields.zero(), None, 0.0
         if self.clean:
             # The gradient at the text itself comes with the clean loss, at no cost.
-            at_text = field.zero()
-            with shifted(model, at_text):
+            unmoved = fields.zero()
+            with fields.shifted(model, unmoved):
                 loss = objective(batch.inputs)
                 backward(self.clean * loss)
-            value, gradient = self.clean * loss.detach(), None if self.start else at_text.grad
+            value, gradient = self.clean * loss.detach(), None if self.start else [part.grad for part in unmoved]
         for _ in range(self.steps):
             if gradient is None:
                 again()
-                with shifted(model, move):
-                    (gradient,) = torch.autograd.grad(alone(objective)(batch.inputs), move)
-            move, gradient = field.climbed(move, gradient, self.step), None
+                with fields.shifted(model, move):
+                    gradient = torch.autograd.grad(alone(objective)(batch.inputs), move)
+            move, gradient = fields.climbed(move, gradient, self.step), None
         again()
-        with shifted(model, move.detach()):
+        with fields.shifted(model, move, fixed=True):
             loss = objective(batch.inputs)
             backward((1 - self.clean) * loss)
         return value + (1 - self.clean) * loss.detach()
@@ -101,10 +107,10 @@ class FreeLB(_Moving):
     clean: float
 
     def _gradients(
-        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, field: Field
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, fields: Fields
     ) -> Tensor:
         again = SameDropout(batch.labels.device)
-        move, value = field.drawn(self.start) if self.start else field.zero(), 0.0
+        move, value = fields.drawn(self.start) if self.start else fields.zero(), 0.0
         if self.clean:
             loss = objective(batch.inputs)
             backward(self.clean * loss)
@@ -112,12 +118,12 @@ class FreeLB(_Moving):
         weight = (1 - self.clean) / self.steps
         for number in range(self.steps):
             again()
-            with shifted(model, move):
+            with fields.shifted(model, move):
                 loss = objective(batch.inputs)
                 backward(weight * loss)
             value = value + weight * loss.detach()
             if number + 1 < self.steps:
-                move = field.climbed(move, move.grad, self.step)
+                move = fields.climbed(move, [part.grad for part in move], self.step)
         return value
 
 
@@ -137,7 +143,23 @@ def squared(first: Tensor, second: Tensor) -> Tensor:
     return (first - second).square().mean()
 
 
-DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bernoulli": bernoulli, "squared": squared}
+def softmax(first: Tensor, second: Tensor) -> Tensor:
+    """Symmetrised Kullback-Leibler divergence of the softmax over the last dimension, averaged over rows.
+
+    KL(p‖q) + KL(q‖p) = Σ (p - q)(log p - log q): for logits of a text and all images of its batch, which InfoNCE ranks.
+
+    >>> softmax(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 3.0]])).item()      # only differences count
+    0.0
+    """
+    first, second = first.log_softmax(-1), second.log_softmax(-1)
+    return ((first.exp() - second.exp()) * (first - second)).sum(-1).mean()
+
+
+DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bernoulli": bernoulli,
+    "squared": squared,
+    "softmax": softmax,
+}
 
 
 @dataclass(frozen=True)
@@ -153,27 +175,28 @@ class Smooth(_Moving):
     divergence: str
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.divergence not in DIVERGENCES:
             raise CslabError(
                 f"smart: divergence '{self.divergence}' is not known; {nearest(self.divergence, list(DIVERGENCES))}"
             )
 
     def _gradients(
-        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, field: Field
+        self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward, fields: Fields
     ) -> Tensor:
         again = SameDropout(batch.labels.device)
         differ = DIVERGENCES[self.divergence]
         logits = objective.logits(batch.inputs)
         # The divergence is flat at the text itself: the ascent has to start beside it.
-        move = field.drawn(self.start)
+        move = fields.drawn(self.start)
         for _ in range(self.steps):
             again()
-            with shifted(model, move):
+            with fields.shifted(model, move):
                 difference = differ(logits.detach(), alone(objective).logits(batch.inputs))
-                (gradient,) = torch.autograd.grad(difference, move)
-            move = field.climbed(move, gradient, self.step)
+                gradient = torch.autograd.grad(difference, move)
+            move = fields.climbed(move, gradient, self.step)
         again()
-        with shifted(model, move.detach()):
+        with fields.shifted(model, move, fixed=True):
             value = objective.loss(logits) + self.weight * differ(logits, objective.logits(batch.inputs))
             backward(value)
         return value.detach()

@@ -36,6 +36,7 @@ FORWARD, TO_EMBEDDINGS, TO_WEIGHTS = 1 / 3, 1 / 3, 2 / 3
 ASCENT = FORWARD + TO_EMBEDDINGS
 
 _BALL = {"epsilon": 0.1, "norm": "l2", "relative": True}
+_MOVES = _BALL | {"moved": "text"}  # text, or for image–text models image or both
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ ROBUST: dict[str, Method] = {
             "embeddings",
             _random,
             lambda s: 2.0 if s["clean"] else 1.0,
-            _BALL | {"clean": 0.0},
+            _MOVES | {"clean": 0.0},
         ),
         Method(
             "fgm",
@@ -113,7 +114,7 @@ ROBUST: dict[str, Method] = {
             "embeddings",
             _fgm,
             lambda s: _pgd_cost({"steps": 1, "start": 0.0, **s}),
-            _BALL | {"clean": 0.5},
+            _MOVES | {"clean": 0.5},
         ),
         Method(
             "pgd",
@@ -122,7 +123,7 @@ ROBUST: dict[str, Method] = {
             "embeddings",
             lambda given, s: Perturbed(special=given.special, **_ball(s)),
             _pgd_cost,
-            _BALL | {"steps": 3, "step": 0.5, "start": 0.5, "clean": 0.0},
+            _MOVES | {"steps": 3, "step": 0.5, "start": 0.5, "clean": 0.0},
         ),
         Method(
             "freelb",
@@ -131,7 +132,7 @@ ROBUST: dict[str, Method] = {
             "embeddings",
             lambda given, s: FreeLB(special=given.special, **_ball(s)),
             lambda s: s["steps"] + (1.0 if s["clean"] else 0.0),
-            _BALL | {"steps": 3, "step": 0.5, "start": 0.5, "clean": 0.0},
+            _MOVES | {"steps": 3, "step": 0.5, "start": 0.5, "clean": 0.0},
         ),
         Method(
             "smart",
@@ -140,7 +141,7 @@ ROBUST: dict[str, Method] = {
             "embeddings",
             lambda given, s: Smooth(special=given.special, **_ball(s)),
             lambda s: 2.0 + s["steps"] * ASCENT,
-            _BALL | {"steps": 1, "step": 1.0, "start": 0.01, "weight": 1.0, "divergence": "bernoulli"},
+            _MOVES | {"steps": 1, "step": 1.0, "start": 0.01, "weight": 1.0, "divergence": "bernoulli"},
         ),
         Method(
             "worst-of-k",

@@ -9,7 +9,7 @@ from cslab.ranking.pair_tokens import pair_tokens
 from cslab.store import CslabError
 from cslab.switching import POLICIES, Key
 from cslab.switching.draw import SIDES
-from cslab.training import perturbed
+from cslab.training import ball
 from cslab.training.ball import Ball, embedding_table, shifted
 from cslab.training.batches import Plan, batches
 from cslab.training.conditions import CONDITIONS, pair_texts
@@ -102,11 +102,11 @@ def test_moves_stay_in_the_ball_and_off_special_tokens(tmp_path, monkeypatch, no
     held, moves = given(tmp_path), []
     batch, table = batch_of(held), embedding_table(held.encoder.model)
 
-    def spied(model, move):
+    def spied(model, move, module):
         moves.append(move.detach().double())
-        return shifted(model, move)
+        return shifted(model, move, module)
 
-    monkeypatch.setattr(perturbed, "shifted", spied)
+    monkeypatch.setattr(ball, "shifted", spied)
     ids = batch.inputs["input_ids"]
     still = torch.isin(ids, torch.tensor([0, 2, 3]))
     shown = table(ids).detach().double() * ~still[:, :, None]
@@ -127,8 +127,8 @@ def test_moves_stay_in_the_ball_and_off_special_tokens(tmp_path, monkeypatch, no
 
 
 def test_random_moves_fill_the_ball():
-    ball, mask = Ball(1.0), torch.ones(4000, 1, 1)
-    sizes = ball.size(ball.sample(mask, 3, torch.Generator().manual_seed(0))).flatten()
+    unit, mask = Ball(1.0), torch.ones(4000, 1, 1)
+    sizes = unit.size(unit.sample(mask, (4000, 1, 3), torch.Generator().manual_seed(0))).flatten()
     assert sizes.max() <= 1
     assert (sizes**3).mean().item() == pytest.approx(0.5, abs=0.03)  # volume within a radius is uniform
 
@@ -239,6 +239,7 @@ def test_in_the_loop(tmp_path):
         ("worst-of-k", {"k": 2.5}, r"k is 2\.5; expected a whole number from 1"),
         ("worst-of-k+fgm", {"clean": 0.5}, r"write worst-of-k\.clean or fgm\.clean"),
         ("fgm", {"norm": "l3"}, "norm 'l3' is not known"),
+        ("freelb", {"moved": "images"}, "moved 'images' is not known; did you mean 'image'"),
         ("smart", {"divergence": "kl"}, "divergence 'kl' is not known"),
         ("worst-of-k", {"policy": "RSDA"}, "policy 'RSDA' is not known"),
     ],
