@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from cslab.collections.caption_sums import SUMS
 from cslab.collections.download import fetch
 from cslab.store import CslabError, nearest, read_json, read_jsonl, read_lines, read_tsv
 
@@ -64,6 +65,10 @@ class Captions:
         """Images that have captions in all of some languages (default: all), in the order of the first."""
         codes = list(languages or self.languages)
         return [image for image in self.texts[codes[0]] if all(image in self.texts[code] for code in codes)]
+
+    def images(self) -> list[str]:
+        """Images that have captions in any language, those of the first language first."""
+        return list(dict.fromkeys(image for held in self.texts.values() for image in held))
 
     def rows(self, language: str, images: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
         """(image of each caption, captions) of a language, image by image."""
@@ -117,13 +122,13 @@ def multi30k(
     _known(f"Multi30K's task {task}", [split], MULTI30K_SPLITS[task])
     _known(f"Multi30K's task {task}", languages, ("en", "de", "fr", "cs") if task == 1 else ("en", "de"))
     root = f"{MULTI30K}task{task}/"
-    names = _lines(fetch(root + f"image_splits/{split}{'' if task == 1 else '_images'}.txt", cache=cache))
+    names = _lines(_fetch(root + f"image_splits/{split}{'' if task == 1 else '_images'}.txt", cache))
     # Some lists write `name#0`, the number of the caption.
     names = [name.partition("#")[0] for name in names]
     parts = [""] if task == 1 else [f".{number}" for number in range(1, 6)]
     texts = {}
     for code in languages:
-        files = [fetch(root + f"raw/{split}{part}.{code}.gz", cache=cache) for part in parts]
+        files = [_fetch(root + f"raw/{split}{part}.{code}.gz", cache) for part in parts]
         texts[code] = dict(zip(names, zip(*(_as_many(file, names) for file in files), strict=True), strict=True))
     return _made(f"multi30k-{split}" + ("" if task == 1 else "-task2"), texts, {name: name for name in names})
 
@@ -142,12 +147,16 @@ def xtd10(languages: Sequence[str], path: str | Path | None = None, cache: str |
     if path is not None:
         return read_caption_table(path, languages, "xtd10")
     _known("XTD10", languages, list(XTD10_FILES))
-    names = _lines(fetch(XTD10 + "XTD10/test_image_names.txt", cache=cache))
+    names = _lines(_fetch(XTD10 + "XTD10/test_image_names.txt", cache))
     texts = {}
     for code in languages:
-        lines = _as_many(fetch(XTD10 + XTD10_FILES[code], cache=cache), names)
+        lines = _as_many(_fetch(XTD10 + XTD10_FILES[code], cache), names)
         texts[code] = {name: (line,) for name, line in zip(names, lines, strict=True)}
     return _made("xtd10", texts, {name: f"{COCO_IMAGES}{name.split('_')[1]}/{name}" for name in names})
+
+
+def _fetch(address: str, cache: str | Path | None) -> Path:
+    return fetch(address, sha256=SUMS.get(address.removeprefix(GITHUB)), cache=cache)
 
 
 def _lines(path: Path) -> list[str]:

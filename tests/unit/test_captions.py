@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from cslab.collections import captions as sources
+from cslab.collections.caption_sums import SUMS
 from cslab.collections.captions import Captions, karpathy, multi30k, read_caption_table, wit, xflickrco, xm3600, xtd10
 from cslab.collections.download import relative_path
-from cslab.collections.images import Images
+from cslab.collections.images import ARCHIVES, Images, image_archives
 from cslab.store import CslabError
 from tests.real import SHARED, needs_shared
 
@@ -27,6 +28,7 @@ def put(root, url, text):
 def mirror(tmp_path, monkeypatch):
     root = tmp_path / "mirror"
     monkeypatch.setenv("CSLAB_MIRROR", str(root))
+    monkeypatch.setattr(sources, "SUMS", {})  # the files here are made up
     put(root, sources.MULTI30K + "task1/image_splits/val.txt", "1.jpg\n2.jpg\n")
     put(root, sources.MULTI30K + "task1/raw/val.en.gz", "A fox.\nA  hen. \n")
     put(root, sources.MULTI30K + "task1/raw/val.de.gz", "Ein Fuchs.\nEine Henne.\n")
@@ -48,6 +50,12 @@ def test_multi30k(mirror):
     five = multi30k("val", ["en"], task=2)
     assert five.texts["en"]["2.jpg"] == tuple(f"hen {number}" for number in range(1, 6))
     assert five.rows("en", ["2.jpg"]) == (["2.jpg"] * 5, [f"hen {number}" for number in range(1, 6)])
+
+
+def test_another_file_than_the_sources_own_is_refused(mirror, monkeypatch):
+    monkeypatch.setattr(sources, "SUMS", SUMS)
+    with pytest.raises(CslabError, match=r"sha256 is .*, expected 14f7d25d"):
+        multi30k("val", ["en"])
 
 
 def test_multi30k_that_does_not_fit(mirror):
@@ -184,6 +192,45 @@ def test_only_what_is_wanted_is_decoded(tmp_path):
     assert images.key() != Images.at(tmp_path).key()
 
 
+def test_zip_archives_are_read_in_place(tmp_path):
+    with zipfile.ZipFile(tmp_path / "val2014.zip", "w") as archive:
+        for name, data in {"val2014/a.jpg": jpeg("red"), "val2014/b.jpg": b"no", "val2014/c.txt": b"-"}.items():
+            archive.writestr(name, data)
+    images = Images.at(tmp_path, wanted=["a.jpg", "b.jpg"])
+    assert [name for name, _ in images] == ["a.jpg"]
+    assert [line.partition(":")[0] for line in images.broken] == ["b.jpg"]
+    (tmp_path / "val2014.zip").write_bytes((tmp_path / "val2014.zip").read_bytes()[:40])
+    assert list(images) == []
+    assert "damaged" in images.broken[0]
+
+
+def test_images_by_address_and_what_is_gone_is_skipped(tmp_path, monkeypatch):
+    root, site = tmp_path / "mirror", "https://example.org/pictures/"
+    monkeypatch.setenv("CSLAB_MIRROR", str(root))
+    (root / relative_path(site + "a.jpg")).parent.mkdir(parents=True)
+    (root / relative_path(site + "Red%20fox.jpg?width=9")).write_bytes(jpeg("red"))
+    (root / relative_path(site + "b.jpg")).write_bytes(b"no picture")
+    images = Images.of([site + "Red%20fox.jpg?width=9", site + "b.jpg", site + "gone.jpg"])
+    assert [name for name, _ in images] == ["Red fox.jpg"]
+    assert [("b.jpg" in line, "not in the mirror" in line) for line in images.broken] == [(True, False), (False, True)]
+    with pytest.raises(CslabError, match=r"image '1\.jpg' has no address; give the folder or the shards"):
+        Images.of(["1.jpg"])
+
+
+def test_archives_of_images_are_checked(tmp_path, monkeypatch):
+    root = tmp_path / "mirror"
+    monkeypatch.setenv("CSLAB_MIRROR", str(root))
+    for name in ("coco", "xm3600"):
+        for address in ARCHIVES[name]:
+            (root / relative_path(address)).parent.mkdir(parents=True, exist_ok=True)
+            (root / relative_path(address)).write_bytes(b"another file")
+    assert [path.name for path in image_archives("xm3600")] == ["images.tgz"]
+    with pytest.raises(CslabError, match=r"md5 is .* expected 0da8c0bd3d6becc4dcb32757491aca88"):
+        image_archives("coco")
+    with pytest.raises(CslabError, match="images of 'flickr30k' are not published as archives"):
+        image_archives("flickr30k")
+
+
 def test_places_without_images(tmp_path):
     with pytest.raises(CslabError, match="no such folder or file"):
         Images.at(tmp_path / "none")
@@ -193,4 +240,5 @@ def test_places_without_images(tmp_path):
 
 def test_captions_are_shared_by_id():
     toy = Captions("toy", {"en": {"1": ("a",), "2": ("b",)}, "de": {"2": ("c",)}}, {"1": "1.jpg", "2": "2.jpg"})
+    assert toy.images() == ["1", "2"]
     assert (toy.common(), toy.common(["en"]), toy.languages) == (["2"], ["1", "2"], ("en", "de"))
