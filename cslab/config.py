@@ -154,27 +154,48 @@ class FurtherTest(Strict):
     evaluation: EvaluationSettings
 
 
-class ImageTextSettings(Strict):
-    """Images and captions: drawn `scenes`, or real captions without images (`multi30k`), English ones searched.
+class RerankerSettings(Strict):
+    """The cross-attention head that puts a dual encoder's first images in a new order, and how it is trained."""
 
-    `folder` has tables of captions (`multi30k.train.tsv.gz`, …, `xtd10.tsv.gz`); empty for the sources' own files.
+    k: int = Field(10, ge=2)  # candidates that are re-ranked
+    images: int = Field(2000, ge=8)  # to train on, at most: all that their tower knows of them is held in memory
+    steps: int = Field(200, ge=1)
+    batch: int = Field(32, ge=1)  # texts, each with its image and `negatives` others
+    lr: float = Field(1e-3, gt=0)
+    negatives: int = Field(7, ge=1)
+    depth: int = Field(30, ge=2)  # of the dual encoder's own ranking, from which they are drawn
+    loss: Literal["lce", "bce"] = "lce"
+    width: int = Field(64, ge=4)
+    layers: int = Field(1, ge=1)
+
+
+class ImageTextSettings(Strict):
+    """Images and captions: drawn `scenes`, or real captions; without images, English captions are searched.
+
+    `folder` has tables of captions (`multi30k.train.tsv.gz`, …, see `cslab.image_data`); empty: the sources' own files.
     """
 
-    source: Literal["scenes", "multi30k"] = "scenes"
+    source: Literal["scenes", "multi30k", "flickr30k", "coco"] = "scenes"  # what is trained on
+    tests: list[Literal["multi30k", "xtd10", "xm3600", "xflickrco", "wit", "coco", "flickr30k"]] = Field(
+        default_factory=lambda: ["multi30k", "xtd10"], min_length=1
+    )  # of real captions
+    images: list[str] = Field(default_factory=list)  # folders, shards, `coco`, `xm3600`; or [web], from their addresses
     folder: str = ""
     described: bool = False  # of `multi30k`: train on five descriptions of an image instead of one
-    encoder: str = "minilm"  # of `multi30k`; scenes make their own towers
-    extend: list[bool] = Field(default_factory=lambda: [False], min_length=1)  # of `multi30k`: with the lexicons' words
+    encoder: str = "minilm"  # of real captions; scenes make their own towers, images ask for a joint model
+    extend: list[bool] = Field(default_factory=lambda: [False], min_length=1)  # of real captions: with lexicons' words
     plain: list[str] = Field(default_factory=list)  # conditions that are shown without these words, too
     words: int = Field(10_000, ge=1)
     languages: list[str] = Field(default_factory=lambda: ["en", "de", "it", "ru", "ar", "nl", "fr", "es", "pt"])
     switched: list[str] = Field(default_factory=lambda: ["de", "it", "ru", "ar", "nl"], min_length=1)
-    conditions: list[str] = Field(
+    conditions: list[str] = Field(  # of `cslab.training.caption_conditions`, e.g. `M3P + align + FreeLB (both)`
         default_factory=lambda: ["Zero-shot", "Translate-test", "ML-CS", "ML-CS + FGM", "Fine-tuning"], min_length=1
     )
     corrected: list[str] = Field(default_factory=lambda: ["Zero-shot"])  # conditions that are shown corrected, too
     corrections: list[Literal["csls", "softmax"]] = Field(default_factory=lambda: ["csls"])
     bank: Literal["training", "queries"] = "training"  # over what hubs are measured
+    reranked: list[str] = Field(default_factory=list)  # conditions that are shown re-ranked, too; they need images
+    reranker: RerankerSettings = RerankerSettings()
     train: int = Field(2000, ge=8)  # images
     test: int = Field(500, ge=2)
     base_steps: int = Field(120, ge=1)  # of the scenes' own towers, on English captions
@@ -182,10 +203,11 @@ class ImageTextSettings(Strict):
     steps: int = Field(100, ge=1)
     batch: int = Field(64, ge=2)
     chunk: int = Field(0, ge=0)  # texts encoded at a time, with cached gradients; 0 for the batch at once
+    train_image: bool = False  # the image tower, too; all training images are then held as pixels
     lr: float = Field(5e-4, gt=0)
-    probability: float = Field(0.5, ge=0, le=1)
+    probability: float | None = Field(None, ge=0, le=1)  # p of switching words; empty: the policy's own
     align: float = Field(0.1, ge=0)  # weight of the alignment loss, for conditions that have it
-    epsilon: float = Field(0.1, ge=0)  # radius of adversaries, in norms of the text's embeddings
+    epsilon: float = Field(0.1, ge=0)  # radius of adversaries, in norms of the text's (or image's) embeddings
     max_length: int = Field(48, ge=8)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)

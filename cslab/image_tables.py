@@ -32,15 +32,16 @@ def both_ways(
     place = {image: row for row, image in enumerate(dict.fromkeys(held))}
     of_query, of_key = [place[image] for image in images], [place[image] for image in held]
     qids = [f"{image}#{row}" for row, image in enumerate(images)]
-    there = hub_penalty(keys, bank[0] if bank else asked, way) if way else None
+    forth = hub_penalty(keys, bank[0] if bank else asked, way) if way else None
     back = hub_penalty(asked, bank[1] if bank else keys, way) if way else None
-    found = ranks(asked, keys, of_query, of_key, there)
-    returned = ranks(keys, asked, of_key, of_query, back)
+    found = ranks(asked, keys, of_query, of_key, forth)
+    # Images of which this language has no caption ask for nothing.
+    there = set(of_query)
+    rows = [row for row, item in enumerate(of_key) if item in there]
+    returned = ranks(keys[rows], asked, [of_key[row] for row in rows], of_query, back)
     return [
         rank_scores(found, qids, name, code, task.target, seed, task.name),
-        rank_scores(
-            returned, [f"{image}#{row}" for row, image in enumerate(held)], name, task.target, code, seed, task.name
-        ),
+        rank_scores(returned, [f"{held[row]}#{row}" for row in rows], name, task.target, code, seed, task.name),
     ]
 
 
@@ -127,7 +128,8 @@ def recall_markdown(scores: pd.DataFrame, tasks: Sequence[Task], rounds: int = 1
         tables[f"R@1 × 100 the other way: {target} ask"] = asked_table(scores, task, back=True, rounds=rounds)
         for measure in MEASURES:
             tables[f"{measure}, captions ask"] = asked_table(scores, task, measure, rounds=2)
-        spread = rank_variance(rows[rows["doc_lang"] == task.target], task.languages, limit=100)
-        tables["rank variance over languages (ranks up to 100)"] = spread.to_frame("variance")
+        if task.captions.common(task.languages):
+            spread = rank_variance(rows[rows["doc_lang"] == task.target], task.languages, limit=100)
+            tables["rank variance over languages (ranks up to 100)"] = spread.to_frame("variance")
         parts += [f"{title}\n\n{to_markdown(table)}" for title, table in tables.items()]
     return "\n\n".join(parts)

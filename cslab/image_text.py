@@ -1,9 +1,10 @@
 """The stages of an image–text experiment, each made once: towers, models, scores.
 
 An `ImageLab` is the section `image_text` of a profile and the folder `outputs/<profile>/image-text/`. With drawn
-scenes, captions ask for images and images for captions; with real captions and no images, captions of other languages
-ask for English ones. Baselines (translate-test, English-only, translations, hubness correction) stand beside what is
-switched.
+scenes, or real images, captions ask for images and images for captions; with real captions and no images, captions of
+other languages ask for English ones. Baselines (translate-test, English-only, translations, hubness correction) stand
+beside what is switched; conditions that are `reranked` are shown once more, their first images in the order of a
+cross-attention head.
 
     lab = open_image_lab("demo")
     lab.scores()          # trains and scores whatever is not there yet
@@ -16,26 +17,38 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from cslab.collections.captions import Captions
-from cslab.collections.scene_pictures import pictures
-from cslab.collections.scenes import Scene, scene_lexicon, scenes
+from cslab.collections.scenes import scene_lexicon
 from cslab.config import ImageTextSettings, Profile
 from cslab.evaluation.measures import read_scores, write_scores
-from cslab.evaluation.translate import translate
-from cslab.image_data import Task, read_tasks, read_training_captions
+from cslab.image_data import (
+    ROOMS,
+    SCORED,
+    Shown,
+    Task,
+    caption_key,
+    read_tasks,
+    read_training_captions,
+    training_images,
+)
+from cslab.image_rerank import reranked_cell
+from cslab.image_scores import first_found, keys_of, score_system
+from cslab.image_training import train_scene_towers, train_system
 from cslab.lexicon.lexicon import Lexicon
+from cslab.lexicon.synonyms import synonyms
 from cslab.recipe import Recipe
 from cslab.stages import Lab, open_lab
 from cslab.store import CslabError, Stage, atomic_open
-from cslab.systems import INVERSE
+from cslab.systems import INVERSE, TITLES
 from cslab.training.caption_conditions import (
     CAPTION_CONDITIONS,
     SOURCE,
+    SYNONYMS,
+    TITLED,
     CaptionCondition,
-    Views,
+    caption_condition,
     check_caption_conditions,
 )
 
@@ -43,9 +56,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cslab.ranking.dual_encoder import DualEncoder
-    from cslab.training.dual import Examples
-
-ROOMS = ("training", "switching", "ranking", "text", "collections", "image_text", "image_data")
 
 
 @dataclass(frozen=True)
@@ -64,14 +74,16 @@ class ImageSystem:
     @property
     def trained_as(self) -> "ImageSystem":
         """The system whose model this one uses: what is only asked in another way is not trained twice."""
-        same = next(c for c in CAPTION_CONDITIONS.values() if replace(c, name="") == replace(
-            self.condition, name="", test_text="as is"))  # fmt: skip
-        return replace(self, condition=same)
+        if self.condition.test_text == "as is":
+            return self
+        asked = replace(self.condition, name="", test_text="as is")
+        return replace(self, condition=next(c for c in CAPTION_CONDITIONS.values() if replace(c, name="") == asked))
 
     @property
     def slug(self) -> str:
         """Name of its folders."""
-        return f"{self.name.lower().replace(' + ', '-').replace(', ', '-').replace(' ', '-')}-s{self.seed}"
+        plain = self.name.lower().replace("(", "").replace(")", "")
+        return f"{plain.replace(' + ', '-').replace(', ', '-').replace(' ', '-')}-s{self.seed}"
 
 
 def open_image_lab(profile: str | Profile = "demo", settings: Sequence[str] = (), outputs: Any = None) -> "ImageLab":
@@ -86,8 +98,12 @@ def open_image_lab(profile: str | Profile = "demo", settings: Sequence[str] = ()
         raise CslabError(
             f"profile {lab.profile.name}: it has no section image_text; add one, or --set image_text.source=scenes"
         )
-    named = [*chosen.conditions, *chosen.corrected, *chosen.plain]
-    check_caption_conditions(named, f"profile {lab.profile.name}")
+    named, where = [*chosen.conditions, *chosen.corrected, *chosen.plain], f"profile {lab.profile.name}"
+    check_caption_conditions([*named, *chosen.reranked], where)
+    if chosen.source != "scenes" and not chosen.images:
+        moved = next((name for name in chosen.conditions if caption_condition(name).moved != "text"), None)
+        if asking := moved or next(iter(chosen.reranked), None):
+            raise CslabError(f"{where}: '{asking}' asks for images; name them in image_text.images, or leave it out")
     return ImageLab(lab, lab.folder / "image-text")
 
 
@@ -107,19 +123,32 @@ class ImageLab:
     # --- data ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def training_scenes(self) -> list[Scene]:
-        """The scenes trained on."""
-        return scenes("train", self.settings.train)
+    def tasks(self) -> list[Task]:
+        """What the models are tested on."""
+        return read_tasks(self.settings)
 
     @cached_property
     def training(self) -> Captions:
         """Captions trained on, in English and, for fine-tuning, in the languages that have translations."""
-        return read_training_captions(self.settings)
+        return read_training_captions(self.settings, self.tasks)
 
     @cached_property
-    def tasks(self) -> list[Task]:
-        """What the models are tested on."""
-        return read_tasks(self.settings)
+    def training_shown(self) -> Shown | None:
+        """The images trained on; None where there are none."""
+        return training_images(self.settings, self.training)
+
+    def lexicons_of(self, condition: CaptionCondition) -> dict[str, Lexicon]:
+        """What a condition's captions are switched with: titles or words, of the scenes their own in either case."""
+        found = self.lexicons
+        if condition.policy in TITLED and self.settings.source != "scenes":
+            found = self.lab.lexicons(TITLES, self._switched)
+        if condition.policy != SYNONYMS:
+            return found
+        if not (alike := synonyms(found)).entries:
+            raise CslabError(
+                f"condition '{condition.name}': the lexicons give no synonyms; name more languages to switch"
+            )
+        return found | {SOURCE: alike}
 
     @cached_property
     def lexicons(self) -> dict[str, Lexicon]:
@@ -152,29 +181,14 @@ class ImageLab:
             extend = chosen.extend if chosen.source != "scenes" else [False]
             for extended in dict.fromkeys([False, *extend] if name in chosen.plain else extend):
                 for seed in chosen.seeds:
-                    yield ImageSystem(CAPTION_CONDITIONS[name], extended, seed)
+                    yield ImageSystem(caption_condition(name), extended, seed)
 
     @cached_property
     def _base(self) -> Recipe:
         """The scenes' own towers, trained on English captions: what a pretrained model is elsewhere."""
-        chosen = self.settings
 
         def build(folder: Path) -> dict[str, Any]:
-            from cslab.training.contrastive import Contrast
-            from cslab.training.dual import Examples, train_dual
-            from cslab.training.loop import TrainSettings
-            from cslab.training.scene_towers import scene_towers
-
-            encoder = scene_towers()
-            pixels = encoder.pixels([picture for _, picture in pictures(self.training_scenes)])["pixel_values"]
-            items = tuple(self.training.texts[SOURCE])
-            views = Views(self.training, CAPTION_CONDITIONS["Zero-shot"], 0, None, paired=False, items=items)
-            examples = Examples(len(items), views, np.arange(len(items)), pixels=pixels, key="scenes")
-            settings = TrainSettings(
-                steps=chosen.base_steps, batch=chosen.batch, lr=chosen.base_lr, max_length=chosen.max_length,
-                precision=chosen.precision,
-            )  # fmt: skip
-            return train_dual(encoder, examples, settings, Contrast(train_image=True), folder)
+            return train_scene_towers(self, folder)
 
         names = ("train", "base_steps", "base_lr", "batch", "max_length", "precision")
         return Recipe(self.folder / "towers" / "base", self._config(*names), build, rooms=ROOMS)
@@ -188,74 +202,43 @@ class ImageLab:
         encoder = load_dual_encoder(self.settings.encoder)
         return with_lexicons(encoder, self.lexicons, self.settings.words) if extended else encoder
 
+    @cached_property
+    def _read(self) -> dict[str, Any]:
+        """What the real data are: hashes of captions and images, and not the names of folders."""
+        if self.settings.source == "scenes":
+            return {}
+        shown = self.training_shown
+        return {
+            "training": [caption_key(self.training), shown and shown.key],
+            "tests": {task.name: [caption_key(task.captions), task.shown and task.shown.key] for task in self.tasks},
+        }
+
     def _config(self, *names: str) -> dict[str, Any]:
         """Settings that a stage depends on, and what the data are."""
         held = self.settings.model_dump()
-        return {name: held[name] for name in ("source", "folder", "described", "languages", *names)}
+        return {name: held[name] for name in ("source", "described", "languages", *names)} | {"data": self._read}
 
     def _model(self, system: ImageSystem) -> Recipe:
         def build(folder: Path) -> dict[str, Any]:
-            return self._train(system, folder)
+            return train_system(self, system, folder)
 
         names = ("train", "encoder", "words", "switched", "steps", "batch", "chunk", "lr", "probability", "align")
-        config = self._config(*names, "epsilon", "max_length", "precision")
+        config = self._config(*names, "train_image", "epsilon", "max_length", "precision")
         config |= {"condition": system.condition, "extended": system.extended, "seed": system.seed}
-        inputs = (self._base,) if self.settings.source == "scenes" else self.lab._lexicons(codes=self._switched)
-        return Recipe(self.folder / "models" / system.slug, config, build, inputs, ROOMS)
+        return Recipe(self.folder / "models" / system.slug, config, build, self._inputs(system), ROOMS)
 
-    def _train(self, system: ImageSystem, folder: Path) -> dict[str, Any]:
-        from cslab.training.contrastive import Contrast
-        from cslab.training.dual import train_dual
-        from cslab.training.loop import TrainSettings
-        from cslab.training.robust import adversary
-        from cslab.training.variants import Given
+    def _inputs(self, system: ImageSystem) -> tuple[Recipe, ...]:
+        """What a model is trained from: the scenes' towers, or the lexicons."""
+        if self.settings.source == "scenes":
+            return (self._base,)
+        titles = self.lab._lexicons(TITLES, self._switched) if system.condition.policy in TITLED else ()
+        return (*self.lab._lexicons(codes=self._switched), *titles)
 
-        chosen, condition = self.settings, system.condition
-        print(f"  training {system.slug}", flush=True)
-        encoder = self.start(system.extended)
-        settings = TrainSettings(
-            steps=chosen.steps, batch=chosen.batch, lr=chosen.lr, seed=system.seed, max_length=chosen.max_length,
-            precision=chosen.precision,
-        )  # fmt: skip
-        attack = None
-        if condition.robust != "none":
-            given = Given(encoder, None, None, chosen.max_length, {})  # methods on embeddings ask the tokenizer alone
-            attack = adversary(condition.robust, given, epsilon=chosen.epsilon)
-        contrast = Contrast(
-            loss="mse" if condition.teacher else "infonce", align=chosen.align if condition.align else 0.0,
-            chunk=0 if attack else chosen.chunk,
-        )  # fmt: skip
-        card = {"condition": condition.name, "seed": system.seed, "profile": self.lab.profile.name}
-        return train_dual(encoder, self.examples(system, encoder), settings, contrast, folder, attack, card=card)
-
-    def examples(self, system: ImageSystem, encoder: "DualEncoder") -> "Examples":
-        """What a system is trained on."""
-        from cslab.ranking.dual_encoder import embed_texts
-        from cslab.switching.policy import POLICIES
-        from cslab.switching.switch import switcher
-        from cslab.training.dual import Examples
-
-        chosen, condition, captions = self.settings, system.condition, self.training
-        policy = replace(
-            POLICIES["ML-CS"], query=chosen.probability, document=chosen.probability, languages=tuple(chosen.switched)
-        )
-        made = switcher(self.lexicons, policy) if condition.text == "switched" else None
-        codes = tuple(code for code in captions.languages if code != SOURCE)
-        items, targets = tuple(captions.texts[SOURCE]), None
-        if condition.teacher:
-            targets = embed_texts(
-                self.start(system.extended), [captions.texts[SOURCE][i][0] for i in items], unit=False
-            )
-        elif chosen.source == "scenes":
-            targets = self._image_vectors(encoder, self.training_scenes, "train")
-        views = Views(captions, condition, system.seed, made, chosen.source != "scenes", codes, items)
-        return Examples(len(items), views, np.arange(len(items)), targets=targets, key=system.slug)
-
-    def _image_vectors(self, encoder: "DualEncoder", made: Sequence[Scene], split: str) -> "Tensor":
+    def image_vectors(self, encoder: "DualEncoder", shown: Shown, states: bool = False) -> tuple[list[str], "Tensor"]:
+        """Ids and vectors (or states) of images, kept for all models with this image tower."""
         from cslab.ranking.dual_encoder import stored_images
 
-        images = ((name, picture) for name, picture in pictures(made))
-        return stored_images(encoder, images, self.folder / "images", [split, len(made)])[1]
+        return stored_images(encoder, shown.stream(), self.folder / "images", shown.key, states=states)
 
     def train(self, system: ImageSystem) -> Stage:
         """Trains a model; it lies in `<stage>/model`."""
@@ -278,8 +261,7 @@ class ImageLab:
         def build(folder: Path) -> dict[str, Any]:
             scores = self.score(system)
             write_scores(scores, folder / "scores.parquet")
-            found = scores[scores["measure"] == "R@1"].groupby(["system", "setting"], sort=False)["value"].mean()
-            return {" ".join(name): round(100 * value, 1) for name, value in found.items()}
+            return first_found(scores)
 
         corrected = chosen.corrections if system.condition.name in chosen.corrected else []
         config = self._config("train", "test", "bank", "encoder", "words", "switched", "max_length")
@@ -292,11 +274,15 @@ class ImageLab:
             inputs += self.lab._lexicons(codes=self._switched) if system.extended and not inputs else ()
             translated = system.condition.test_text == "translated"
             inputs += self.lab._lexicons(INVERSE, self._switched) if translated else ()
-        return Recipe(self.folder / "scores" / system.slug, config, build, inputs, (*ROOMS, "evaluation"))
+        return Recipe(self.folder / "scores" / system.slug, config, build, inputs, SCORED)
 
     @cached_property
     def _scores(self) -> Recipe:
-        cells = tuple(self._cell(system) for system in self.systems())
+        cells: list[Recipe] = []
+        for system in self.systems():
+            cells.append(self._cell(system))
+            if system.condition.name in self.settings.reranked:
+                cells.append(reranked_cell(self, system))
 
         def build(folder: Path) -> dict[str, Any]:
             from cslab.image_tables import recall_markdown
@@ -308,8 +294,7 @@ class ImageLab:
                 handle.write(recall_markdown(scores, self.tasks) + "\n")
             return {"systems": list(dict.fromkeys(scores["system"])), "rows": len(scores)}
 
-        rooms = (*ROOMS, "evaluation", "image_tables")
-        return Recipe(self.folder / "scores" / "all", self._config("test"), build, cells, rooms)
+        return Recipe(self.folder / "scores" / "all", self._config("test"), build, tuple(cells), SCORED)
 
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, test, language, query and measure."""
@@ -321,42 +306,7 @@ class ImageLab:
 
     def score(self, system: ImageSystem) -> pd.DataFrame:
         """A system's rows of the table, with those of its corrected forms."""
-        from cslab.image_tables import both_ways
-        from cslab.ranking.dual_encoder import embed_texts
-
-        encoder, chosen, parts = self.model(system), self.settings, []
-        ways = [None, *(chosen.corrections if system.condition.name in chosen.corrected else [])]
-        english = [found[0] for found in self.training.texts[SOURCE].values()]
-        bank = None
-        if len(ways) > 1 and chosen.bank == "training":
-            bank = embed_texts(encoder, english), self._bank_of_keys(encoder, english)
-        for task in self.tasks:
-            keys, held = self._keys(task, encoder)
-            for code in task.languages:
-                images, texts = task.captions.rows(code)
-                if system.condition.test_text == "translated" and code in self.inverse:
-                    texts = [translate(text, code, self.inverse) for text in texts]
-                asked = embed_texts(encoder, texts, max_length=chosen.max_length)
-                for way in ways:
-                    name = system.name + (f" · {way.upper() if way == 'csls' else way}" if way else "")
-                    parts += both_ways(task, code, images, asked, held, keys, name, system.seed, way, bank)
-        return pd.concat(parts, ignore_index=True)
-
-    def _keys(self, task: Task, encoder: "DualEncoder") -> tuple["Tensor", list[str]]:
-        """What is searched in a task: vectors and the image of each."""
-        from cslab.ranking.dual_encoder import embed_texts
-
-        if task.pictures is None:
-            images, texts = task.captions.rows(SOURCE)
-            return embed_texts(encoder, texts, max_length=self.settings.max_length), images
-        return self._image_vectors(encoder, list(task.pictures.values()), "test"), list(task.pictures)
-
-    def _bank_of_keys(self, encoder: "DualEncoder", english: Sequence[str]) -> "Tensor":
-        from cslab.ranking.dual_encoder import embed_texts
-
-        if self.settings.source == "scenes":
-            return self._image_vectors(encoder, self.training_scenes, "train")
-        return embed_texts(encoder, english)
+        return score_system(self, system)
 
     def search(
         self, system: ImageSystem, task: Task, texts: Sequence[str], k: int = 8
@@ -365,10 +315,11 @@ class ImageLab:
         from cslab.lexicon.search import nearest_rows
         from cslab.ranking.dual_encoder import embed_texts
 
-        if system.slug not in self._open:
+        place = f"{system.slug} {task.name}"
+        if place not in self._open:
             encoder = self.model(system)
-            self._open[system.slug] = encoder, *self._keys(task, encoder)
-        encoder, keys, held = self._open[system.slug]
+            self._open[place] = encoder, *keys_of(self, task, encoder)
+        encoder, keys, held = self._open[place]
         found = nearest_rows(embed_texts(encoder, list(texts), max_length=self.settings.max_length), keys, k)
         rows = zip(found.rows.tolist(), found.scores.tolist(), strict=True)
         return [[(held[row], score) for row, score in zip(*pair, strict=True)] for pair in rows]

@@ -66,6 +66,22 @@ def ranks(
     return found.cpu().numpy()
 
 
+def reranked_ranks(found: np.ndarray, right: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Ranks after each query's first k keys have been put in a new order; what stood behind them stays where it was.
+
+    Args:
+        found: (n,) ranks before, as of `ranks`.
+        right: (n, k) bool: which of its first k keys are the query's own.
+        scores: (n, k) that order them anew; a wrong key with the same score stands before the right one.
+
+    >>> reranked_ranks(np.array([2, 7]), np.array([[False, True], [False, False]]), np.array([[0.1, 0.9], [0.5, 0.2]]))
+    array([1, 7])
+    """
+    best = np.where(right, scores, -np.inf).max(axis=1)
+    ahead = ((scores >= best[:, None]) & ~right).sum(axis=1)
+    return np.where(right.any(axis=1), 1 + ahead, found)
+
+
 def _right_keys(asked: np.ndarray, held: np.ndarray) -> np.ndarray:
     """(queries, most keys of an item): rows of the right keys, filled up with -1."""
     order = np.argsort(held, kind="stable")

@@ -300,18 +300,24 @@ def embed_images(
     batch: int = 64,
     precision: str = "auto",
     progress: Progress | None = None,
+    states: bool = False,
 ) -> tuple[list[str], Tensor]:
-    """Names and vectors, (images, d) float32 unit rows, of (name, image) pairs, which are read as a stream."""
+    """Names and vectors, (images, d) float32 unit rows, of (name, image) pairs, which are read as a stream.
+
+    With `states` not pooled: what the tower knows of each place of an image, (images, places, width) float16.
+    """
     names, parts = [], []
+    tower = encoder.model.image_states if states else encoder.model.image_vectors
     for some in _batched(images, batch):
         names += [name for name, _ in some]
         pixels = encoder.pixels([image for _, image in some])
-        parts.append(_encoded(encoder, encoder.model.image_vectors, pixels, precision))
+        found = _encoded(encoder, tower, pixels, precision)
+        parts.append(found.half() if states else unit_rows(found))
         if progress and len(parts) % 20 == 0:
             progress(f"{len(names):,} images encoded")
     if not parts:
         raise CslabError("no image could be read; check the folder or the shards, and the names asked for")
-    return names, unit_rows(torch.cat(parts))
+    return names, torch.cat(parts)
 
 
 def _encoded(
@@ -347,23 +353,25 @@ def stored_images(
     folder: str | Path,
     key: object = "",
     progress: Progress | None = None,
+    states: bool = False,
 ) -> tuple[list[str], Tensor]:
-    """Names and vectors of images, made once and kept in `folder` as safetensors with a list of names.
+    """Names and vectors (or states) of images, made once and kept in `folder` as safetensors with a list of names.
 
     Args:
         encoder: whose image tower; another one, or one that was trained on, has its own file.
         images: (name, image) pairs; not read if the vectors are there.
         folder: where the file goes.
         key: what the images depend on, JSON-like: paths, or the settings of a generator.
-        progress: as in `embed_images`.
+        progress, states: as in `embed_images`.
     """
     from safetensors.torch import load_file, save_file
 
-    path = Path(folder) / f"images-{fingerprint([image_key(encoder), key])}.safetensors"
+    kind = "states" if states else "images"
+    path = Path(folder) / f"{kind}-{fingerprint([image_key(encoder), key])}.safetensors"
     names = path.with_suffix(".json")
     if path.is_file() and names.is_file():
         return read_json(names), load_file(path)["images"]
-    made, vectors = embed_images(encoder, images, progress=progress)
+    made, vectors = embed_images(encoder, images, progress=progress, states=states)
     with atomic_path(path) as temporary:
         save_file({"images": vectors}, temporary)
     write_json(names, made)

@@ -4,19 +4,24 @@ An item is an image (or, without images, what an English caption stands for) wit
 of it is drawn, switched or translated, as a pure function of (seed, epoch, item). Its partner is the image, another
 English caption of the item, or the vector that a teacher makes of the caption.
 
-    views = Views(captions, CAPTION_CONDITIONS["ML-CS + align"], 1, switcher(lexicons, policy), paired=False, items=ids)
+    condition = caption_condition("ML-CS + align + FreeLB (both)")
+    views = Views(captions, condition, 1, switcher(lexicons, policy), paired=False, items=ids)
     views(0, [0])               # [("Zwei rot balls on the left.", "Two red balls on the left.")]
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cslab.collections.captions import Captions
 from cslab.store import CslabError, nearest
 from cslab.switching.draw import Key
+from cslab.switching.policy import POLICIES, Policy, policy_named, with_rate
 from cslab.switching.switch import Switcher
+from cslab.training.ball import MOVED
 
 SOURCE = "en"
+SYNONYMS = "RS-DA"  # the policy that exchanges words for synonyms
+TITLED = ("Wiki-CS", "Wiki-CS faithful")  # policies that switch into titles of an encyclopedia
 
 
 @dataclass(frozen=True)
@@ -27,17 +32,21 @@ class CaptionCondition:
         name: as in tables.
         text: "none" (not trained), "source" (English), "switched" or "translated".
         align: an alignment loss between switched captions and their originals (ContrastiveMix).
-        robust: a row of `cslab.training.robust.ROBUST` that works on embeddings.
+        robust: a method of `cslab.training.robust` that works on embeddings.
+        moved: whose embeddings it moves: those of the "text", of its "image", or of "both".
         teacher: follow the vectors that the untrained model makes of the English captions, by squared error.
         test_text: "as is", or "translated" into English word by word, with the lexicons turned round.
+        policy: by which switched captions are switched, one of `cslab.switching.policy.policy_named`.
     """
 
     name: str
     text: str = "source"
     align: bool = False
     robust: str = "none"
+    moved: str = "text"
     teacher: bool = False
     test_text: str = "as is"
+    policy: str = "ML-CS"
 
 
 CAPTION_CONDITIONS: dict[str, CaptionCondition] = {
@@ -47,15 +56,67 @@ CAPTION_CONDITIONS: dict[str, CaptionCondition] = {
         CaptionCondition("Zero-shot"),
         # A model of its own in the table; its training is that of Zero-shot, and is not repeated.
         CaptionCondition("Translate-test", test_text="translated"),
-        CaptionCondition("ML-CS", text="switched"),
-        CaptionCondition("ML-CS + align", text="switched", align=True),
-        CaptionCondition("ML-CS + FGM", text="switched", robust="fgm"),
-        CaptionCondition("ML-CS + FreeLB", text="switched", robust="freelb"),
-        CaptionCondition("ML-CS + align + FGM", text="switched", align=True, robust="fgm"),
+        *(CaptionCondition(name, text="switched", policy=name) for name in POLICIES),
         CaptionCondition("ML-CS, teacher", text="switched", teacher=True),
         CaptionCondition("Fine-tuning", text="translated"),
     )
 }
+
+# What the name of a condition may go on with. InfoNCE ranks the images of a batch: that is what SMART keeps smooth.
+ALIGNED = "align"
+METHODS = {"RS-RP": "rs-rp", "FGM": "fgm", "PGD": "pgd", "FreeLB": "freelb", "SMART": "smart(divergence=softmax)"}
+FURTHER = {
+    name + (f" ({moved})" if moved != "text" else ""): {"robust": method, "moved": moved}
+    for name, method in METHODS.items()
+    for moved in MOVED
+}
+
+
+def caption_condition(name: str) -> CaptionCondition:
+    """A condition by name: a row of the table, and joined by ` + ` alignment and a robust method.
+
+    >>> caption_condition("CoSDA-ML + align + FreeLB (both)").moved
+    'both'
+
+    Args:
+        name: `Zero-shot`, `ML-CS + FGM`, `BL-CS de-en`, `M3P + FreeLB (image)`, …
+
+    Raises:
+        CslabError: for a name that is not known, or a condition that nothing can be joined to.
+    """
+    base, *parts = name.split(" + ")
+    bilingual = base.startswith("BL-CS ")
+    if base not in CAPTION_CONDITIONS and not bilingual:
+        raise CslabError(f"condition '{name}' is not known; {nearest(base, [*CAPTION_CONDITIONS, 'BL-CS de-en'])}")
+    if bilingual:
+        policy_named(base)
+    found = CAPTION_CONDITIONS.get(base) or CaptionCondition(base, text="switched", policy=base)
+    if parts and (found.text == "none" or found.teacher or found.test_text != "as is"):
+        raise CslabError(
+            f"condition '{name}': nothing can be joined to '{base}'; join it to a condition that is trained"
+        )
+    aligned = parts[:1] == [ALIGNED]
+    rest = parts[1:] if aligned else parts
+    if lost := next((part for part in rest if part not in FURTHER), None):
+        raise CslabError(f"condition '{name}': '{lost}' is not known; {nearest(lost, [ALIGNED, *FURTHER])}")
+    if len(rest) > 1:
+        raise CslabError(f"condition '{name}': two robust methods; join one, e.g. '{base} + {rest[0]}'")
+    return replace(found, name=name, align=aligned, **(FURTHER[rest[0]] if rest else {}))
+
+
+def caption_policy(condition: CaptionCondition, switched: Sequence[str], probability: float | None = None) -> Policy:
+    """The policy that a condition's captions are switched by.
+
+    Args:
+        condition: one that switches.
+        switched: languages in place of the policy's own, where it is for several of any.
+        probability: p of switching words instead of the policy's own; p of titles is the policy's own.
+    """
+    policy = policy_named(condition.policy)
+    if policy.query_languages is None and set(policy.languages) != {policy.source}:
+        kept = (policy.source,) if policy.source in policy.languages else ()
+        policy = replace(policy, languages=(*kept, *switched))
+    return policy if probability is None or condition.policy in TITLED else with_rate(policy, probability)
 
 
 @dataclass(frozen=True)
@@ -107,7 +168,9 @@ class Views:
 
 
 def check_caption_conditions(names: Sequence[str], where: str) -> None:
-    """Refuses a name that is no row of the table."""
+    """Refuses a name that is no condition."""
     for name in names:
-        if name not in CAPTION_CONDITIONS:
-            raise CslabError(f"{where}: condition '{name}' is not known; {nearest(name, list(CAPTION_CONDITIONS))}")
+        try:
+            caption_condition(name)
+        except CslabError as error:
+            raise CslabError(f"{where}: {error}") from None

@@ -71,7 +71,7 @@ def list_html(found: Sequence[tuple[str, float]], texts: Mapping[str, Sequence[s
         right: the image whose caption was asked for, if it is known.
     """
     rows = "".join(
-        f"<tr><td>{html.text_html(texts[image][0], SOURCE)}</td>"
+        f"<tr><td>{html.text_html(texts.get(image, (image,))[0], SOURCE)}</td>"
         f'<td class="cs-muted" style="white-space:nowrap">{_rank(rank, score, image == right)}</td></tr>'
         for rank, (image, score) in enumerate(found, start=1)
     )
@@ -104,7 +104,7 @@ def item_html(task: Task, image: str, codes: Sequence[str]) -> str:
 
 
 def _first(task: Task, image: str, code: str) -> str:
-    return html.text_html(task.captions.texts[code][image][0], code)
+    return html.text_html(task.captions.texts[code].get(image, (image,))[0], code)
 
 
 def _pictures(task: Task, images: Sequence[str], zoom: int = 2) -> list[str]:

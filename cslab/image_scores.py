@@ -1,0 +1,73 @@
+"""Scores of image–text models: what captions find and what finds captions, plain and corrected.
+
+From an `ImageLab` and a system to rows of the tidy score table.
+
+    scores = score_system(lab, system)
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from cslab.evaluation.translate import translate
+from cslab.image_data import Task
+from cslab.training.caption_conditions import SOURCE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cslab.image_text import ImageLab, ImageSystem
+    from cslab.ranking.dual_encoder import DualEncoder
+
+
+def first_found(scores: pd.DataFrame) -> dict[str, float]:
+    """R@1 × 100 by system and test, for summaries."""
+    found = scores[scores["measure"] == "R@1"].groupby(["system", "setting"], sort=False)["value"].mean()
+    return {" ".join(name): round(100 * value, 1) for name, value in found.items()}
+
+
+def score_system(lab: "ImageLab", system: "ImageSystem") -> pd.DataFrame:
+    """A system's rows of the table, with those of its corrected forms."""
+    from cslab.image_tables import both_ways
+    from cslab.ranking.dual_encoder import embed_texts
+
+    encoder, chosen, parts = lab.model(system), lab.settings, []
+    ways = [None, *(chosen.corrections if system.condition.name in chosen.corrected else [])]
+    bank = None
+    if len(ways) > 1 and chosen.bank == "training":
+        english = [found[0] for found in lab.training.texts[SOURCE].values()]
+        told = embed_texts(encoder, english)
+        shown = lab.training_shown
+        bank = told, told if shown is None else lab.image_vectors(encoder, shown)[1]
+    for task in lab.tasks:
+        keys, held = keys_of(lab, task, encoder)
+        for code in task.languages:
+            images, texts = asking(lab, system, task, code, held)
+            asked = embed_texts(encoder, texts, max_length=chosen.max_length)
+            for way in ways:
+                name = system.name + (f" · {way.upper() if way == 'csls' else way}" if way else "")
+                parts += both_ways(task, code, images, asked, held, keys, name, system.seed, way, bank)
+    return pd.concat(parts, ignore_index=True)
+
+
+def keys_of(lab: "ImageLab", task: Task, encoder: "DualEncoder") -> tuple["Tensor", list[str]]:
+    """What is searched in a task: vectors and the image of each."""
+    from cslab.ranking.dual_encoder import embed_texts
+
+    if task.shown is None:
+        images, texts = task.captions.rows(SOURCE)
+        return embed_texts(encoder, texts, max_length=lab.settings.max_length), images
+    held, vectors = lab.image_vectors(encoder, task.shown)
+    return vectors, held
+
+
+def asking(
+    lab: "ImageLab", system: "ImageSystem", task: Task, code: str, held: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """A language's captions and the image of each, of images that are there, as the system reads them."""
+    there = set(held)
+    images, texts = task.captions.rows(code, [image for image in task.captions.texts[code] if image in there])
+    if system.condition.test_text == "translated" and code in lab.inverse:
+        texts = [translate(text, code, lab.inverse) for text in texts]
+    return images, texts
