@@ -223,9 +223,13 @@ class AttackSettings(Strict):
     pair: str = ""
     method: str = ""
     words: int = Field(3, ge=1)  # changed in a query, at most
-    places: int = Field(2, ge=1)  # words that a round tries to change, those that matter most
+    rankings: int | None = Field(None, ge=1)  # model queries for a query, at most; null for no limit
+    beam: int | None = Field(1, ge=1)  # texts that a round goes on from; 1 is greedy, null keeps all
+    places: int | None = Field(2, ge=1)  # words that a round tries to change, those that matter most; null for all
+    goal: Literal["rank", "loss"] = "rank"  # of the first relevant document, or the loss over the candidates
     queries: int = Field(40, ge=1)  # a seeded sample of the test queries
     depth: int = Field(10, ge=2)  # candidates that are ranked
+    radii: list[float] = Field(default_factory=lambda: [0.0, 0.05, 0.1, 0.2], min_length=1)  # of moved embeddings
 
 
 class Profile(Strict):
@@ -243,6 +247,7 @@ class Profile(Strict):
     probability: float = Field(0.5, ge=0, le=1)  # p of BL-CS and ML-CS, each side
     words: Literal["all", "content"] = "all"  # what they switch: all words, or no stop-words
     robust: list[str] = Field(default_factory=lambda: ["none"], min_length=1)  # methods of `cslab.training.robust`
+    cells: dict[str, list[str]] = Field(default_factory=dict)  # condition → its methods, where not those of `robust`
     pair_conditions: list[str] = Field(default_factory=lambda: ["en-de"])  # pairs that per-pair conditions train for
     attack: AttackSettings = AttackSettings()
     tests: dict[Name, FurtherTest] = Field(default_factory=dict)  # further collections, by name

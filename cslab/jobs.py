@@ -1,4 +1,4 @@
-"""Rankers trained and asked side by side: one process each, with its share of the cores or a GPU of its own.
+"""Rankers trained, asked and attacked side by side: one process each, with its share of the cores or a GPU of its own.
 
 A small encoder cannot keep several cores busy: two trainings with one thread each take about 0.7 of the time of one
 after the other with two threads each. Machines with several GPUs train one ranker on each.
@@ -8,13 +8,13 @@ after the other with two threads each. Machines with several GPUs train one rank
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 from cslab.pool import aloud, pool
-from cslab.processes import processes
+from cslab.processes import cores, processes
 from cslab.store import CslabError
 from cslab.systems import System
 
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     from cslab.stages import Lab
 
 STAGES = {"train": "_model", "runs": "_runs"}
+Kind = str | Callable[..., "Recipe"]
 
 
-def make_all(asked: "Sequence[tuple[Lab, System]]", kind: str, jobs: int) -> None:
+def make_all(asked: "Sequence[tuple[Lab, System]]", kind: Kind, jobs: int) -> None:
     """Makes a stage of several systems, some at a time; with one job it leaves them to whoever asks for them.
 
     What is to be ranked is looked at before anything is trained.
 
     Args:
         asked: labs and systems; what is done already is left alone.
-        kind: "train" for their rankers, "runs" for what they make of the candidates.
+        kind: "train" for their rankers, "runs" for what they make of the candidates; or a function of lab and system
+            that gives the stage, one that other processes can be sent.
         jobs: most processes at a time; where a launcher started several processes those share each stage instead.
 
     Raises:
@@ -63,11 +65,11 @@ def make_all(asked: "Sequence[tuple[Lab, System]]", kind: str, jobs: int) -> Non
                 ) from None
 
 
-def _recipe(lab: "Lab", kind: str, system: System) -> "Recipe":
-    return getattr(lab, STAGES[kind])(system)
+def _recipe(lab: "Lab", kind: Kind, system: System) -> "Recipe":
+    return getattr(lab, STAGES[kind])(system) if isinstance(kind, str) else kind(lab, system)
 
 
-def _make(lab: "Lab", kind: str, system: System) -> None:
+def _make(lab: "Lab", kind: Kind, system: System) -> None:
     _recipe(lab, kind, system).make()
 
 
@@ -80,5 +82,4 @@ def _environments(jobs: int) -> list[dict[str, str]]:
         named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         visible = named.split(",") if named else [str(number) for number in range(gpus)]
         return [{"CUDA_VISIBLE_DEVICES": visible[number % gpus]} for number in range(jobs)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [{"OMP_NUM_THREADS": str(max(1, cores // jobs))}] * jobs
+    return [{"OMP_NUM_THREADS": str(max(1, cores() // jobs))}] * jobs

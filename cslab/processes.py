@@ -6,6 +6,7 @@ times. One process, started plainly, is a group of one and pays for nothing here
     rank, count = processes()
     mine = shards[rank::count]
     total = summed(counts)              # element by element, the same in every process
+    cores()                             # that this process may use, which may be fewer than the machine has
 """
 
 import os
@@ -23,6 +24,11 @@ PATIENCE = timedelta(days=7)
 
 
 _apart = False
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processes() -> tuple[int, int]:

@@ -1,57 +1,38 @@
 """Robustness of an experiment's rankers: attacks on them, what is left, and transfer between them.
 
-Reads a lab's models, tasks and lexicons, and the settings `attack` of its profile; writes stages under
-`outputs/<profile>/attacks/` (`scores.parquet`, `noise.parquet`, and the changed texts of each ranker as
-`<system>.jsonl`), found again like any stage while models and settings stay.
+Reads a lab's models, tasks and lexicons, and the settings `attack` of its profile; makes the stages of
+`attack_stages.py`, rankers side by side.
 
     made = attacks(lab)                           # as the profile says; or attacks(lab, AttackSettings(words=2))
     made.scores                                   # quality by budget: attacked system × system that reads the text
     made.found["ml-cs-s1"].steps["q17"]           # the query, worse with every word
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cslab.config import AttackSettings, Profile
-from cslab.evaluation.attacks import (
-    Attack,
-    Budget,
-    Ranker,
-    attack,
-    attack_scores,
-    curve,
-    ranking_by,
-    read_attack,
-    replay,
-    success,
-    write_attack,
+from cslab.attack_stages import (
+    attack_recipe,
+    attacked_systems,
+    found_on,
+    others_of,
+    sampled,
+    settings_for,
+    transfer_recipe,
 )
-from cslab.evaluation.edits import Edits, phrase_edits, synonym_edits, transliteration_edits, typo_edits, word_edits
-from cslab.evaluation.settings import Task, sample_queries
-from cslab.languages import is_pool, language
-from cslab.languages import pair as split_pair
-from cslab.lexicon.lexicon import Lexicon
-from cslab.lexicon.synonyms import synonyms
-from cslab.recipe import Recipe
-from cslab.store import CslabError, atomic_path, nearest
+from cslab.config import AttackSettings
+from cslab.evaluation.attacks import Attack, curve, success
+from cslab.evaluation.settings import Task
+from cslab.jobs import make_all
+from cslab.store import CslabError
 from cslab.systems import PLAIN, System
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
-
-# (lexicons of words, language of the queries) → edits
-METHODS: dict[str, Callable[[Mapping[str, Lexicon], str], Edits]] = {
-    "words": word_edits,
-    "phrases": phrase_edits,
-    "synonyms": lambda lexicons, source: synonym_edits(synonyms(lexicons)),
-    "typos": lambda lexicons, source: typo_edits(source),
-    "transliteration": lambda lexicons, source: transliteration_edits(source),
-}
-BY_LEXICON = ("words", "phrases", "synonyms")
 
 
 @dataclass(frozen=True)
@@ -76,6 +57,8 @@ class Attacks:
 def attacks(lab: "Lab", settings: AttackSettings | None = None) -> Attacks:
     """Attacks every ranker of a lab on one language pair, and reads each one's texts to the others of its seed.
 
+    Rankers are trained and attacked as many at a time as the profile's `jobs`; what is made already is kept.
+
     Args:
         lab: the experiment.
         settings: how (default: as the profile of the lab says).
@@ -84,138 +67,28 @@ def attacks(lab: "Lab", settings: AttackSettings | None = None) -> Attacks:
         CslabError: for a pair that no ranker serves, or a method that the language of the queries does not allow.
     """
     chosen = settings_for(lab.profile, settings or lab.profile.attack)
-    source = split_pair(chosen.pair)[0]
-    rankers, by_lexicon = _rankers(lab, chosen.pair), chosen.method in BY_LEXICON
-    # Edits by letters say before anything is trained that there are none for a language.
-    edits = None if by_lexicon else METHODS[chosen.method]({}, source)
+    rankers = attacked_systems(lab, chosen.pair)
+    if not rankers:
+        served = ", ".join(dict.fromkeys(s.pair for s in lab.systems() if s.pair))
+        raise CslabError(f"attack on {chosen.pair}: no ranker serves this pair; set attack.pair to one of {served}")
     lab.train_all(rankers)
-
-    def build(folder: Path) -> dict[str, Any]:
-        known = edits or METHODS[chosen.method](lab.lexicons(), source)
-        models = {system: str(lab.train(system).path / "model") for system in rankers}
-        evaluation = lab.profile.evaluation
-        made = _Making(sampled(lab, chosen), known, chosen, models, evaluation.max_length, evaluation.measures, folder)
-        return made.all()
-
-    evaluation = lab.profile.evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
-    config = chosen.model_dump() | {"systems": [s.name for s in rankers], "evaluation": evaluation}
-    inputs = (lab._test, *map(lab._model, rankers), *(lab._lexicons() if by_lexicon else ()))
-    rooms = ("evaluation/attacks", "evaluation/edits", "evaluation/noise", "ranking", "lexicon", "robustness")
-    stage = Recipe(lab.folder / "attacks" / f"{chosen.pair}-{chosen.method}", config, build, inputs, rooms).make()
-    found = {system.slug: read_attack(stage.path / f"{system.slug}.jsonl") for system in rankers}
-    tables = [pd.read_parquet(stage.path / f"{name}.parquet") for name in ("scores", "noise")]
-    return Attacks(sampled(lab, chosen), found, *tables, _plain(rankers))
+    readers = [system for system in rankers if others_of(lab, system, chosen)]
+    for make, systems in ((attack_recipe, rankers), (transfer_recipe, readers)):
+        make_all([(lab, system) for system in systems], partial(make, settings=chosen), lab.profile.jobs)
+    own = {system: attack_recipe(lab, system, chosen).make().path for system in rankers}
+    read = {system: transfer_recipe(lab, system, chosen).make().path for system in readers}
+    folders = [held[system] for system in rankers for held in (own, read) if system in held]
+    scores = pd.concat([pd.read_parquet(path / "scores.parquet") for path in folders], ignore_index=True)
+    noise = pd.concat([pd.read_parquet(path / "noise.parquet") for path in own.values()], ignore_index=True)
+    found = {system.slug: found_on(lab, system, chosen) for system in rankers}
+    return Attacks(sampled(lab, chosen), found, scores, noise, plain_twins(rankers))
 
 
-def settings_for(profile: Profile, settings: AttackSettings) -> AttackSettings:
-    """The settings with pair and method filled in where they are open; see `AttackSettings`.
-
-    Raises:
-        CslabError: for an unknown method, an attack by lexicon on queries that are not in English, or on a pool.
-    """
-    if settings.method not in ("", *METHODS):
-        raise CslabError(f"attack.method '{settings.method}' is not known; {nearest(settings.method, list(METHODS))}")
-    single = [p for p in profile.evaluation.pairs if not any(map(is_pool, split_pair(p)))]
-    single = single or [f"{code}-{code}" for code in profile.collection.languages]
-    english = [p for p in single if split_pair(p)[0] == "en"]
-    by_letters = settings.method not in ("", *BY_LEXICON)
-    pair = settings.pair or (single if by_letters or not english else english)[0]
-    source = split_pair(pair)[0]
-    method = settings.method or ("words" if source == "en" else "typos")
-    if is_pool(source):
-        raise CslabError(f"attack on {pair}: queries in one language are wanted; set attack.pair, e.g. {single[0]}")
-    if method in BY_LEXICON and source != "en":
-        raise CslabError(
-            f"attack '{method}' on {pair}: the lexicons translate from English; attack a pair with English queries, or "
-            "use typos or transliteration"
-        )
-    language(source)
-    return settings.model_copy(update={"pair": pair, "method": method})
-
-
-def _rankers(lab: "Lab", pair: str) -> list[System]:
-    """The systems that serve a pair; those that differ from another at test time alone are no rankers of their own."""
-    systems = list(lab.systems())
-    found = [s for s in systems if s.pair in (None, pair) and s.ranker == s]
-    if not found:
-        served = ", ".join(dict.fromkeys(s.pair for s in systems if s.pair))
-        raise CslabError(f"attack on {pair}: no ranker serves this pair; set attack.pair to one of {served}")
-    return found
-
-
-def _plain(systems: Sequence[System]) -> dict[str, str]:
+def plain_twins(systems: Sequence[System]) -> dict[str, str]:
+    """System trained by a robust method → the same without, where it is among the systems."""
     names = {system.name for system in systems}
     twins = {s.name: replace(s, robust=PLAIN).name for s in systems if s.robust != PLAIN}
     return {name: twin for name, twin in twins.items() if twin in names}
-
-
-def sampled(lab: "Lab", settings: AttackSettings) -> Task:
-    """The task of a lab that is attacked: a pair, and a seeded sample of its queries."""
-    task = lab.task(settings.pair)
-    kept = set(sample_queries(lab.collection(), settings.queries, lab.profile.collection.seed))
-    return replace(task, queries={q: text for q, text in task.queries.items() if q in kept})
-
-
-@dataclass(frozen=True)
-class _Making:
-    """The stage of attacks: one model in memory at a time, each attack kept as soon as it is found."""
-
-    task: Task
-    edits: Edits
-    settings: AttackSettings
-    models: Mapping[System, str]
-    max_length: int
-    measures: Sequence[str]
-    folder: Path
-
-    def all(self) -> dict[str, Any]:
-        """Attacks all, reads all to all; gives the summary."""
-        for system in self.models:
-            self.attacked(system)
-        scores = pd.concat([part for system in self.models for part in self.read(system)], ignore_index=True)
-        noise = pd.concat([self.moved(system) for system in self.models], ignore_index=True)
-        for name, table in (("scores", scores), ("noise", noise)):
-            with atomic_path(self.folder / f"{name}.parquet") as temporary:
-                table.to_parquet(temporary, index=False)
-        table = curve(scores, self.measures[0])
-        own, left = table[table["system"] == table["attacked"]], {}
-        for row in own.itertuples():
-            left.setdefault(row.system, {})[str(row.budget)] = round(row.value, 2)
-        return {"measure": self.measures[0], "queries": len(self.task.queries), "by words changed": left}
-
-    def kept(self, system: System) -> Attack:
-        """The attack on a ranker, from its file."""
-        return read_attack(self.folder / f"{system.slug}.jsonl")
-
-    def rank(self, system: System) -> Ranker:
-        """A ranker, read from disk when it is called."""
-        from cslab.ranking.cross_encoder import load_encoder
-
-        return lambda pairs: ranking_by(load_encoder(self.models[system]), self.max_length)(pairs)
-
-    def attacked(self, system: System) -> None:
-        """Attacks a ranker, unless an interrupted run has done so."""
-        path, s = self.folder / f"{system.slug}.jsonl", self.settings
-        if not path.is_file():
-            budget, rank = Budget(s.words, places=s.places), self.rank(system)
-            found = attack(rank, self.task, self.edits, budget, system.name, s.method, s.depth, print)
-            write_attack(found, path)
-
-    def read(self, system: System) -> list[pd.DataFrame]:
-        """What a ranker makes of the texts that were found on those of its seed."""
-        own, rank = self.kept(system), self.rank(system)
-        others = [self.kept(other) for other in self.models if other != system and other.seed == system.seed]
-        found = [own, *(replay(other, rank, self.task, system.name, own) for other in others)]
-        return [attack_scores(one, self.task.qrels, system.seed, self.measures) for one in found]
-
-    def moved(self, system: System) -> pd.DataFrame:
-        """What a ranker makes of moved embeddings."""
-        from cslab.evaluation.noise import noise_scores
-        from cslab.ranking.cross_encoder import load_encoder
-
-        options = {"depth": self.settings.depth, "max_length": self.max_length, "measures": self.measures}
-        found = noise_scores(load_encoder(self.models[system]), self.task, system=system.name, **options)
-        return found.assign(seed=system.seed)
 
 
 def words_text(count: int) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cslab.attack_stages import attack_recipes
 from cslab.collections.collection import Collection, load_collection
 from cslab.collections.trec import Run, read_run, write_run
 from cslab.config import Profile, load_profile, outputs_folder
@@ -382,11 +383,10 @@ class Lab:
         """Every stage of the profile, in order, each once."""
         systems = list(self.systems())
         found = [self._test, self._training, self._pairs]
-        for system in systems:
-            found += [*self._model(system).inputs, self._model(system)]
-        for system in systems:
-            found += [*self._runs(system).inputs, self._runs(system)]
-        found.append(self._scores)
+        for stage in (self._model, self._runs):
+            for system in systems:
+                found += [*stage(system).inputs, stage(system)]
+        found += [self._scores, *(attack_recipes(self) if self.base is None else ())]
         for test in self.profile.tests:
             found += self.on(test).recipes()
         for name in self.profile.ablations:

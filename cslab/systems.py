@@ -62,10 +62,7 @@ def systems_of(profile: Profile) -> Iterator[System]:
     Raises:
         CslabError: for an unknown condition or robust method, or one that switches titles where the profile names none.
     """
-    for name in profile.robust if profile.robust != [PLAIN] else ():
-        from cslab.training.robust import parse
-
-        parse(name, {})
+    _check_cells(profile)
     for name in profile.conditions:
         if name not in CONDITIONS:
             known = nearest(name, list(CONDITIONS))
@@ -78,9 +75,24 @@ def systems_of(profile: Profile) -> Iterator[System]:
             )
         for extended in profile.encoder.extend:
             for pair in profile.pair_conditions if condition.per_pair else [None]:
-                for robust in profile.robust:
+                for robust in profile.cells.get(name, profile.robust):
                     for seed in profile.training.seeds:
                         yield System(condition, extended, pair, seed, robust)
+
+
+def _check_cells(profile: Profile) -> None:
+    """Makes sure that the cells of conditions and robust methods exist."""
+    named = list(dict.fromkeys([*profile.robust, *(one for methods in profile.cells.values() for one in methods)]))
+    for name in named if named != [PLAIN] else ():
+        from cslab.training.robust import parse
+
+        parse(name, {})
+    for name, methods in profile.cells.items():
+        if name not in profile.conditions:
+            known = nearest(name, profile.conditions)
+            raise CslabError(f"profile {profile.name}: cells name '{name}', no condition of the profile; {known}")
+        if not methods:
+            raise CslabError(f"profile {profile.name}: cells name no method for {name}; give [none], or leave it out")
 
 
 def pairs_of(profile: Profile, system: System) -> list[str]:

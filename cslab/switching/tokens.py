@@ -9,6 +9,7 @@ for, texts are switched and tokenised in the plain way.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -122,6 +123,16 @@ class TokenSwitcher:
     def left(self) -> dict[Side, int]:
         """By side, how many of the texts to cut take the plain way."""
         return {side: int(plain[:-1].sum()) for side, plain in self._plain.items()}
+
+    def holds(self, cut: Mapping[Side, Sequence[str]]) -> bool:
+        """Whether these texts are among those that were to be cut."""
+        return all(self._rows[side].keys() >= set(cut[side]) for side in SIDES)
+
+    def apart(self) -> "TokenSwitcher":
+        """The same for another thread: what was cut is shared, what is made on the way is not."""
+        other = copy(self)
+        other.bank, other._combinations = self.bank.first(self._mark), {}
+        return other
 
     def _by_language(self, side: Side) -> bool:
         # Where n-grams lie depends on the language of the text: such texts are cut once for each.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from cslab.training.batches import Batch
 from cslab.training.losses import alignment, check_positives
 from cslab.training.pairs import Pairs
-from cslab.training.reading import PairTexts, Read, reading
+from cslab.training.reading import PairTexts, Read, reading, texts_key
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Alignment:
 
     def __post_init__(self) -> None:
         check_positives(self.pairs.labels, self.pairs.group, "the alignment")
+
+    @property
+    def key(self) -> Any:
+        """What tells it from others."""
+        return ["alignment", self.weight, texts_key(self.texts)]
 
     @cached_property
     def _read(self) -> Read:

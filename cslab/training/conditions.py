@@ -11,7 +11,7 @@ sees is the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cslab.collections.collection import Collection
 from cslab.languages import MIXED, is_pool, pool_of
@@ -136,6 +136,7 @@ class SourceTexts:
     documents: Mapping[str, str]
     seed: int = 0
     switcher: Switcher | None = None
+    cuts: dict = field(default_factory=dict, repr=False, compare=False)  # kept by `reading.cut_once`
 
     def __call__(self, epoch: int, indices: Sequence[int]) -> list[tuple[str, str]]:
         """The (query, document) texts of some pairs in an epoch."""

@@ -26,6 +26,7 @@ from cslab.training.batches import Batch, Plan
 from cslab.training.contrastive import Contrast, cached_gradients
 from cslab.training.loop import Adversary, TrainSettings, learning_rate, parameter_groups
 from cslab.training.pairs import generator
+from cslab.training.reading import part_key
 from cslab.training.record import Record
 from cslab.training.weights import Weights
 
@@ -151,7 +152,8 @@ def train_dual(
     encoder.model.freeze(image=not contrast.train_image, scale=not contrast.train_scale)
     encoder.model.get_input_embeddings().weight.requires_grad_(settings.train_embeddings)
     optimizer = torch.optim.AdamW(parameter_groups(encoder.model, settings.weight_decay), lr=settings.lr)
-    key = fingerprint([settings, contrast, examples.key, encoder.name, len(encoder.tokenizer)])
+    method = adversary and part_key(adversary)
+    key = fingerprint([settings, contrast, examples.key, encoder.name, len(encoder.tokenizer), method])
     weights = Weights(encoder.model, optimizer)
     record = Record.open(Path(folder), key, weights)
     if progress:

@@ -9,6 +9,7 @@ candidate has another number of tokens, each old token is compared with the new 
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,11 @@ class GradientGuided:
     share: float
     switched: bool
     guided = True
+
+    @property
+    def key(self) -> Any:
+        """What tells it from others."""
+        return ["guided", self.share, self.switched, self.ids.tokens.policy.to_dict()]
 
     def __call__(self, model: nn.Module, batch: Batch, objective: Objective, gradient: Tensor | None) -> Inputs:
         """The text with the exchanges made."""

@@ -43,7 +43,7 @@ from cslab.training.compiling import graphs_pay, width_multiple
 from cslab.training.flops import Meter
 from cslab.training.losses import loss_named
 from cslab.training.pairs import Pairs
-from cslab.training.reading import PairTexts
+from cslab.training.reading import PairTexts, part_key, texts_key
 from cslab.training.record import Record
 from cslab.training.settings import HARMLESS, TrainSettings, learning_rate
 from cslab.training.watch import Evaluate, Watch
@@ -52,7 +52,10 @@ from cslab.training.workers import prefetched
 
 
 class Adversary(Protocol):
-    """What may take the place of the plain forward and backward pass of a step."""
+    """What may take the place of the plain forward and backward pass of a step.
+
+    Its `key`, JSON-like, is what a checkpoint knows it by; without one that is the name of its function or class.
+    """
 
     def __call__(
         self,
@@ -139,7 +142,7 @@ def train(
     graphs = settings.compile and plain and graphs_pay(encoder.model, accelerator.device, settings.batch, length)
     step = _Step.prepare(encoder, settings, partial(loss, group=plan.group), accelerator, adversary, graphs)
     meter = Meter.of(encoder.model, accelerator.device, step.precision, shard[1])
-    key = _key(settings, pairs, encoder)
+    key = _key(settings, pairs, encoder, texts, adversary)
     record = Record.open(folder, key, step.weights, watch, meter, accelerator.log)
     accelerator.init_trackers("cslab", asdict(settings))
     progress = progress if accelerator.is_main_process else None
@@ -226,10 +229,11 @@ def check_shares(plan: Plan, processes: int, parts: int) -> None:
         )
 
 
-def _key(settings: TrainSettings, pairs: Pairs, encoder: Encoder) -> str:
+def _key(settings: TrainSettings, pairs: Pairs, encoder: Encoder, texts: PairTexts, adversary: Adversary | None) -> str:
     """What a checkpoint belongs to."""
     decisive = {name: value for name, value in asdict(settings).items() if name not in HARMLESS}
-    return fingerprint([decisive, pairs.key(), encoder.name, len(encoder.tokenizer)])
+    read_and_done = texts_key(texts), adversary and part_key(adversary)
+    return fingerprint([decisive, pairs.key(), encoder.name, len(encoder.tokenizer), *read_and_done])
 
 
 def _finish(encoder: Encoder, record: Record, accelerator: Any, card: Mapping[str, Any]) -> None:

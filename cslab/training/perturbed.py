@@ -8,7 +8,8 @@ ball. With a radius of 0 each is the plain step, bit for bit; all passes of a st
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,11 @@ class _Moving:
     def __post_init__(self) -> None:
         if self.moved not in MOVED:
             raise CslabError(f"robust training: moved '{self.moved}' is not known; {nearest(str(self.moved), MOVED)}")
+
+    @property
+    def key(self) -> Any:
+        """What tells it from others: its settings."""
+        return [type(self).__name__, {f.name: getattr(self, f.name) for f in fields(self) if f.name != "special"}]
 
     def __call__(self, model: nn.Module, batch: Batch, objective: Objective, backward: Backward) -> Tensor:
         """One step's gradients; returns the loss."""

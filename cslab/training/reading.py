@@ -56,11 +56,24 @@ def reading(texts: PairTexts, tokenizer: Any, max_length: int, windows: tuple[in
     """
     if isinstance(texts, SourceTexts) and texts.switcher is not None:
         cut = worth_cutting(texts.pairs, {"query": texts.queries, "document": texts.documents}, windows)
-        tokens = TokenSwitcher(tokenizer, texts.switcher, texts.queries, texts.documents, cut)
-        return Switching(texts.pairs, PairIds(tokens, max_length, texts.seed))
+        return Switching(texts.pairs, PairIds(cut_once(texts, tokenizer, cut), max_length, texts.seed))
     if isinstance(texts, SourceTexts | TranslatedTexts):
         return AsTheyAre(texts, tokenizer, max_length)
     return Tokenising(texts, tokenizer, max_length)
+
+
+def texts_key(texts: PairTexts) -> Any:
+    """What tells texts from others of the same pairs, JSON-like: what a checkpoint belongs to."""
+    if isinstance(texts, SourceTexts):
+        return ["source", texts.seed, texts.switcher and texts.switcher.policy.to_dict()]
+    if isinstance(texts, TranslatedTexts):
+        return ["translated", texts.seed, texts.query_languages, texts.document_languages]
+    return part_key(texts)
+
+
+def part_key(part: Any) -> Any:
+    """What tells a part of a training from others, JSON-like: its `key`, else the name of its function or class."""
+    return getattr(part, "key", None) or getattr(part, "__qualname__", type(part).__qualname__)
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,23 @@ class Switching:
     def __call__(self, epoch: int, rows: np.ndarray, copy: int = 0) -> Window:
         """The tokens of some pairs; further copies are further draws of the same."""
         return self.ids.window(epoch, self.pairs.qids[rows].tolist(), self.pairs.dids[rows].tolist(), copy)
+
+
+def cut_once(texts: SourceTexts, tokenizer: Any, cut: Mapping[Side, Sequence[str]]) -> TokenSwitcher:
+    """Switched texts in token-id space; whoever reads the same ones next, in any thread, shares what was cut.
+
+    Args:
+        texts: with a switcher.
+        tokenizer: of the encoder.
+        cut: by side, the ids of the texts to cut.
+    """
+    _, tokens = texts.cuts.get(id(tokenizer), (None, None))
+    same = tokens and (tokens.switcher, tokens.texts["query"]) == (texts.switcher, texts.queries)
+    if same and tokens.holds(cut):
+        return tokens.apart()
+    tokens = TokenSwitcher(tokenizer, texts.switcher, texts.queries, texts.documents, cut)
+    texts.cuts[id(tokenizer)] = tokenizer, tokens  # with the tokenizer, or its number could become another's
+    return tokens
 
 
 def worth_cutting(

@@ -245,6 +245,7 @@ def _read(path: Path, key: str) -> dict[str, Any]:
         raise CslabError(f"{path}: checkpoint cannot be read ({reason}); delete it to start again") from None
     if found != key:
         raise CslabError(
-            f"{path}: checkpoint of another training (settings, pairs or encoder differ); delete it to start again"
+            f"{path}: checkpoint of another training (settings, pairs, their texts, encoder or adversary differ); "
+            "delete it to start again"
         )
     return held

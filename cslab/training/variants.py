@@ -12,7 +12,7 @@ translations, they are other translations.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from cslab.training.batches import Batch
 from cslab.training.conditions import Lexicons, SourceTexts, TranslatedTexts
 from cslab.training.loop import Adversary, Objective
 from cslab.training.pairs import Pairs
-from cslab.training.reading import AsTheyAre, PairTexts, Switching, worth_cutting
+from cslab.training.reading import AsTheyAre, PairTexts, Switching, cut_once, part_key, worth_cutting
 
 Inputs = dict[str, Tensor]
 Variants = Callable[[Batch, int], Inputs]  # (batch, copy) → the model's inputs
@@ -84,16 +84,16 @@ class Given:
                 "robust training: this condition trains on translations, which the lexicons cannot switch; "
                 "use a method on embeddings, such as fgm, or worst-of-k without a policy"
             )
-        if policy is None and texts.switcher is not None:
-            made = texts.switcher
-        else:
-            made = switcher(self.lexicons, self._policy(policy or "ML-CS"))
         if whole:
             cut = {"query": list(dict.fromkeys(self.pairs.qids.tolist()))}
             cut["document"] = list(dict.fromkeys(self.pairs.dids.tolist()))
         else:
             cut = worth_cutting(self.pairs, {"query": texts.queries, "document": texts.documents})
-        tokens = TokenSwitcher(self.encoder.tokenizer, made, texts.queries, texts.documents, cut)
+        if policy is None and texts.switcher is not None:
+            tokens = cut_once(texts, self.encoder.tokenizer, cut)
+        else:
+            made = switcher(self.lexicons, self._policy(policy or "ML-CS"))
+            tokens = TokenSwitcher(self.encoder.tokenizer, made, texts.queries, texts.documents, cut)
         return PairIds(tokens, self.max_length, texts.seed)
 
     def _policy(self, name: str) -> Policy:
@@ -121,6 +121,11 @@ class _OfIds:
     """Variants drawn in token-id space."""
 
     read: Switching
+
+    @property
+    def key(self) -> Any:
+        """The policy they are drawn by."""
+        return self.read.ids.tokens.policy.to_dict()
 
     def __call__(self, batch: Batch, copy: int) -> Inputs:
         window = self.read(batch.epoch, batch.rows, copy)
@@ -161,6 +166,10 @@ class Chooser(Protocol):
 
     guided: bool
 
+    @property
+    def key(self) -> Any:
+        """What tells it from others, JSON-like."""
+
     def __call__(self, model: nn.Module, batch: Batch, objective: Objective, gradient: Tensor | None) -> Inputs:
         """The model's inputs; labels stay."""
 
@@ -171,6 +180,11 @@ class Fresh:
 
     variants: Variants
     guided = False
+
+    @property
+    def key(self) -> Any:
+        """What tells it from others."""
+        return ["fresh", part_key(self.variants)]
 
     def __call__(self, model: nn.Module, batch: Batch, objective: Objective, gradient: Tensor | None) -> Inputs:
         """The drawn text."""
@@ -188,6 +202,11 @@ class WorstOf:
     k: int
     padding: Mapping[str, int]
     guided = False
+
+    @property
+    def key(self) -> Any:
+        """What tells it from others."""
+        return ["worst", self.k, part_key(self.variants)]
 
     def __call__(self, model: nn.Module, batch: Batch, objective: Objective, gradient: Tensor | None) -> Inputs:
         """The chosen texts; k forward passes without gradients."""
@@ -258,6 +277,11 @@ class OnText:
     choose: Chooser
     clean: float
     then: Adversary | None = None
+
+    @property
+    def key(self) -> Any:
+        """What tells it from others."""
+        return ["on text", self.clean, part_key(self.choose), self.then and part_key(self.then)]
 
     def __call__(
         self, model: nn.Module, batch: Batch, objective: Objective, backward: Callable[[Tensor], None]

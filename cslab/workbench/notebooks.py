@@ -11,7 +11,6 @@ the numbers of those it needs; without it, all before it). One that shows a sect
     cslab notebooks --profile demo --from 03
 """
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ from typing import Any, TextIO
 import pandas as pd
 
 from cslab.config import ROOT, Profile, load_profile, outputs_folder
+from cslab.processes import cores
 from cslab.store import CslabError, nearest, read_json, write_json
 from cslab.workbench.execute import Notebook, run_one, stages
 from cslab.workbench.parallel import side_by_side
@@ -70,9 +70,9 @@ def run_notebooks(
     home = Path(out or outputs_folder()) / profile.name
     executed = home / "notebooks"
     executed.mkdir(parents=True, exist_ok=True)
-    cores = os.cpu_count() or 1
-    jobs = jobs or max(cores // CORES, min(profile.jobs, cores))
-    threads = max(1, cores // jobs) if jobs > 1 and len(notebooks) > 1 else None
+    count = cores()
+    jobs = jobs or max(count // CORES, min(profile.jobs, count))
+    threads = max(1, count // jobs) if jobs > 1 and len(notebooks) > 1 else None
 
     work = partial(_one, profile=profile, home=home, keep=start is None, threads=threads)
     if html_only:

@@ -50,8 +50,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path, weig
     assert not (tmp_path / "run" / "model").exists()
     with open(tmp_path / "run" / "log.jsonl", "a") as log:
         log.write('{"step": 8, "lo')  # as a process leaves it that is killed while it writes
-    summary = train(tiny_encoder(tmp_path / "tiny"), PAIRS, texts, SETTINGS, tmp_path / "run", progress=None)
-    assert summary["steps"] == 12
+    given = (tiny_encoder(tmp_path / "tiny"), PAIRS, texts, SETTINGS, tmp_path / "run", poisoned(99, weights))
+    assert train(*given, progress=None)["steps"] == 12
     load_encoder(tmp_path / "run" / "model", device="cpu")
 
 
@@ -60,6 +60,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     other = TrainSettings(**{**SETTINGS.__dict__, "lr": 2e-3})
     said = message_of(tiny_encoder(tmp_path / "tiny"), PAIRS, texts, other, tmp_path / "run")
     assert "checkpoint of another training" in said
+    said = message_of(tiny_encoder(tmp_path / "tiny"), PAIRS, texts, SETTINGS, tmp_path / "run")
+    assert "adversary differ" in said  # the plain step is not what made it
     assert (tmp_path / "run" / "checkpoint.pt").is_file()
 
 

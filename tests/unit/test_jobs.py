@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from cslab.jobs import make_all
 from cslab.pool import Queued, aloud, pool
+from cslab.robustness import attacks
 from cslab.stages import open_lab
 from cslab.store import CslabError
 
@@ -31,6 +32,12 @@ def test_rankers_made_side_by_side_are_the_same(tmp_path, capsys, one_thread):
             load_file(path / "model" / "model.safetensors") for path in (stage.path, both.train_all()[slug].path)
         )
         assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+    found = attacks(both)
+    told = capsys.readouterr().out
+    assert "zero-shot-s1 |   made attacks/en-de-words-zero-shot-s1" in told
+    assert "ml-cs-s1 |   made transfers/en-de-words-ml-cs-s1" in told
+    assert attacks(alone).scores.equals(found.scores)
+    assert set(both.status().query("stage == 'transfers'")["state"]) == {"done"}
 
 
 def test_a_mistake_in_a_process_is_one_clear_error(tmp_path):

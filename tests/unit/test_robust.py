@@ -6,9 +6,10 @@ import torch
 
 from cslab.lexicon.lexicon import Lexicon
 from cslab.ranking.pair_tokens import pair_tokens
-from cslab.store import CslabError
+from cslab.store import CslabError, fingerprint
 from cslab.switching import POLICIES, Key
 from cslab.switching.draw import SIDES
+from cslab.switching.tokens import TokenSwitcher
 from cslab.training import ball
 from cslab.training.ball import Ball, embedding_table, shifted
 from cslab.training.batches import Plan, batches
@@ -16,6 +17,7 @@ from cslab.training.conditions import CONDITIONS, pair_texts
 from cslab.training.flips import _gains
 from cslab.training.loop import Objective, train
 from cslab.training.losses import LOSSES
+from cslab.training.reading import part_key, texts_key
 from cslab.training.robust import ROBUST, adversary, cost, steps_within
 from cslab.training.variants import Given, OnText
 from tests.tiny import LETTERS, WORDS, tiny_encoder
@@ -222,6 +224,37 @@ def test_in_the_loop(tmp_path):
         weights.append(held.encoder.model.classifier.weight.detach().clone())
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_robust_run_cuts_its_texts_once(tmp_path, monkeypatch, one_thread):
+    cut, cuts = TokenSwitcher._cut, []
+    monkeypatch.setattr(TokenSwitcher, "_cut", lambda self: (cuts.append(1), cut(self)))
+    settings = changed(steps=6, save_every=0)
+    for name in ("worst-of-k", "gradient-guided"):
+        weights = []
+        for apart in (False, True):
+            held = given(tmp_path / "tiny", lexicons={"ru": GERMAN})
+            other = given(tmp_path / "tiny", lexicons={"ru": GERMAN}).texts if apart else held.texts
+            cuts.clear()
+            train(held.encoder, PAIRS, other, settings, tmp_path / f"{name} {apart}", adversary(name, held), None)
+            assert len(cuts) == 1 + apart, name
+            weights.append(held.encoder.model.classifier.weight.detach().clone())
+        assert torch.equal(*weights), name
+
+
+def test_what_a_checkpoint_knows_tells_methods_apart(tmp_path):
+    held = given(tmp_path)
+    made = [adversary(name, held) for name in ROBUST if name != "none"]
+    made += [adversary("worst-of-k", held, policy=policy) for policy in ("RS-DA", "CAT")]
+    made += [adversary("worst-of-k+fgm", held), adversary("worst-of-k+fgm", held, epsilon=0.2)]
+    made += [adversary("fgm", held, epsilon=0.2), adversary("gradient-guided", held, share=0.1)]
+    keys = [fingerprint(part_key(one)) for one in made]
+    assert len(set(keys)) == len(keys)
+    again = given(tmp_path)
+    assert keys[: len(ROBUST) - 1] == [fingerprint(part_key(adversary(n, again))) for n in ROBUST if n != "none"]
+    texts = [given(tmp_path, name).texts for name in ("Zero-shot", "ML-CS", "ML-CS")]
+    known = [fingerprint(texts_key(one)) for one in texts]
+    assert known[0] != known[1] == known[2]
 
 
 @pytest.mark.parametrize(

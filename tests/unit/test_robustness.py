@@ -7,18 +7,21 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from cslab import robustness
+from cslab import attack_stages
+from cslab.attack_stages import attack_recipes, settings_for
 from cslab.collections.collection import Collection
 from cslab.config import AttackSettings, make_profile
+from cslab.lexicon.lexicon import Lexicon
 from cslab.ranking.cross_encoder import save_encoder
-from cslab.robustness import attacks, robust_table, settings_for
+from cslab.robustness import attacks, robust_table
 from cslab.store import CslabError
-from cslab.systems import System
+from cslab.systems import TITLES, WORDS, System
 from cslab.training.conditions import CONDITIONS
 from tests.tiny import tiny_encoder
 from tests.unit.test_attacks import DOCUMENTS, LEXICONS, QUERIES, TASK
 
 COLLECTION = Collection("toy", {"en": QUERIES}, {"en": DOCUMENTS}, {"en": TASK.qrels})
+NAMES = {code: Lexicon.from_pairs("en", code, [("red fox", f"{code} vulpes")]) for code in LEXICONS}
 PROFILE = {"name": "tiny", "collection": {"languages": ["en"]}, "attack": {"words": 2, "queries": 10}}
 EVALUATION = {"pairs": ["en-en"], "max_length": 32, "measures": ["MRR@10"], "protocol": "own"}
 
@@ -54,11 +57,11 @@ class TinyLab:
     def train_all(self, systems):
         """They are."""
 
-    def _lexicons(self):
-        return [self._recipe(code) for code in LEXICONS]
+    def _lexicons(self, kind=WORDS):
+        return [self._recipe(f"{kind} {code}") for code in LEXICONS]
 
-    def lexicons(self):
-        return LEXICONS
+    def lexicons(self, kind=WORDS):
+        return {WORDS: LEXICONS, TITLES: NAMES}[kind]
 
     def systems(self):
         return iter(self.told)
@@ -80,8 +83,12 @@ def test_every_ranker_is_attacked_and_reads_the_texts_of_its_seed(tmp_path, caps
     assert read[2] == {("ML-CS+fgm", "ML-CS+fgm")}
     assert set(made.noise["system"]) == names
     assert made.plain == {"ML-CS+fgm": "ML-CS"}
-    assert "made attacks/en-en-words" in capsys.readouterr().out
-    monkeypatch.setattr(robustness, "_Making", None)
+    told = capsys.readouterr().out
+    assert "made attacks/en-en-words-ml-cs-s1" in told
+    assert "made transfers/en-en-words-ml-cs-s1" in told
+    assert "made transfers/en-en-words-ml-cs+fgm-s2" not in told  # nobody else is of its seed
+    assert [recipe.state() for recipe in attack_recipes(lab)] == ["done"] * 7
+    monkeypatch.setattr(attack_stages, "attack", None)
     again = attacks(lab)
     pd.testing.assert_frame_equal(again.scores, made.scores)
     assert again.found["ml-cs-s1"].steps == made.found["ml-cs-s1"].steps
@@ -98,7 +105,7 @@ def test_every_ranker_is_attacked_and_reads_the_texts_of_its_seed(tmp_path, caps
 
 def test_an_interrupted_attack_keeps_what_it_found(tmp_path, monkeypatch):
     lab, asked = TinyLab(tmp_path), []
-    real = robustness.attack
+    real = attack_stages.attack
 
     def failing(*given):
         asked.append(given[4])
@@ -106,11 +113,46 @@ def test_an_interrupted_attack_keeps_what_it_found(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*given)
 
-    monkeypatch.setattr(robustness, "attack", failing)
+    monkeypatch.setattr(attack_stages, "attack", failing)
     with pytest.raises(KeyboardInterrupt):
         attacks(lab)
+    assert [recipe.state() for recipe in attack_recipes(lab)[:4]] == ["done", "partial", "to do", "to do"]
     assert len(attacks(lab).found) == 4
     assert asked == ["Zero-shot", "ML-CS", "ML-CS", "ML-CS+fgm", "ML-CS+fgm"]
+
+
+def test_a_ranker_that_is_added_costs_its_own_attack(tmp_path, capsys):
+    lab = TinyLab(tmp_path, (system("Zero-shot"),))
+    assert set(attacks(lab).scores["attacked"]) == {"Zero-shot"}
+    capsys.readouterr()
+    more = attacks(TinyLab(tmp_path, (system("Zero-shot"), system("ML-CS"))))
+    assert len(more.scores.groupby(["system", "attacked"])) == 4
+    assert "attacks/en-en-words-zero-shot-s1" not in capsys.readouterr().out
+
+
+def test_phrases_are_those_of_the_titles_that_a_profile_names(tmp_path, monkeypatch):
+    lab, tried = TinyLab(tmp_path, (system("Zero-shot"),)), []
+    real = attack_stages.attack
+
+    def spying(rank, task, edits, *given):
+        tried.append({edit.new for edit in edits(QUERIES["q1"]) if edit.words == 2})
+        return real(rank, task, edits, *given)
+
+    monkeypatch.setattr(attack_stages, "attack", spying)
+    attacks(lab, AttackSettings(method="phrases"))
+    lab.profile = make_profile(PROFILE | {"evaluation": EVALUATION, "lexicon": {"titles": {"source": "atlas-titles"}}})
+    attacks(lab, AttackSettings(method="phrases"))
+    assert tried == [{"лисица"}, {"лисица", "de vulpes"}]
+
+
+def test_a_budget_of_model_queries_holds(tmp_path):
+    lab = TinyLab(tmp_path, (system("Zero-shot"),))
+    few = attacks(lab, AttackSettings(words=2, rankings=3, beam=2, goal="loss"))
+    assert few.scores["rankings"].max() == 3
+    many = attacks(lab, AttackSettings(words=2, beam=None, places=None, goal="loss"))
+    assert many.scores["rankings"].max() > 3
+    worst = [found.found["zero-shot-s1"].steps["q1"][2].loss for found in (few, many)]
+    assert worst[0] <= worst[1]
 
 
 def test_no_robust_methods_no_columns_for_them(tmp_path):

@@ -125,3 +125,24 @@ def test_robust_training_is_an_axis(tmp_path):
     assert len({found._model(s).key for s in systems}) == 2
     with pytest.raises(CslabError, match="robust method 'fgn' is not known"):
         lab("robust=[fgn]", tmp_path=tmp_path)
+
+
+def test_cells_of_the_grid_may_be_chosen(tmp_path):
+    some = ["conditions=[Zero-shot, ML-CS]", "robust=[none, fgm, pgd]", "cells={Zero-shot: [none], ML-CS: [none, pgd]}"]
+    assert [s.name for s in lab(*some, tmp_path=tmp_path).systems()] == ["Zero-shot", "ML-CS", "ML-CS+pgd"]
+    for cells, message in (
+        ("{ML-SC: [none]}", "cells name 'ML-SC', no condition of the profile; did you mean 'ML-CS'"),
+        ("{ML-CS: [fgn]}", "robust method 'fgn' is not known"),
+        ("{ML-CS: []}", "cells name no method for ML-CS"),
+    ):
+        with pytest.raises(CslabError, match=message):
+            lab(f"cells={cells}", tmp_path=tmp_path)
+
+
+def test_attacks_are_among_the_stages(tmp_path):
+    found = lab("evaluation.pairs=[en-en, en-de]", "pair_conditions=[en-ar]", tmp_path=tmp_path)
+    made = {f"{r.path.parent.name}/{r.path.name}" for r in found.recipes() if r.path.parent.name != "lexicons"}
+    assert {"attacks/en-en-words-zero-shot-s1", "transfers/en-en-words-zero-shot-s1"} <= made
+    assert "attacks/en-en-words-bl-cs-en-ar-s1" not in made
+    lone = lab("conditions=[BL-CS]", "evaluation.pairs=[en-de]", "pair_conditions=[en-ar]", tmp_path=tmp_path)
+    assert not [r for r in lone.recipes() if r.path.parent.name in ("attacks", "transfers")]
