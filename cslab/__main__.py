@@ -206,6 +206,45 @@ def image_text(profile: ProfileName = "demo", set_: Settings = None) -> None:
 
 
 @app.command()
+def robust(
+    profile: ProfileName = "robust",
+    measure: Annotated[str | None, typer.Option(help="A measure of the profile (default: its first).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the tables, as Markdown, CSV and LaTeX.")] = None,
+    set_: Settings = None,
+) -> None:
+    """Trains, attacks and moves to other text the grid of a profile; each cell beside the same without its method."""
+    from cslab.evaluation.formats import to_markdown
+    from cslab.findings import write_tables
+    from cslab.robust_grid import grid_tables
+
+    tables = grid_tables(_lab(profile, set_), measure)
+    for name, table in tables.items():
+        print(f"\n{name}\n\n{to_markdown(table)}" if len(table) else f"\n{name}: too few collections to tell")
+    for path in write_tables(tables, out) if out else ():
+        print(path)
+
+
+@app.command()
+def radius(
+    profile: ProfileName = "robust",
+    method: Annotated[str, typer.Option(help="A robust method on embeddings, e.g. 'freelb(steps=2)'.")] = "fgm",
+    radii: Annotated[list[float] | None, typer.Option("--radius", help="May be repeated (0.02, 0.05, 0.1).")] = None,
+    condition: ConditionName = None,
+    set_: Settings = None,
+) -> None:
+    """Chooses how far a robust method may move embeddings, on questions that the profile keeps from training."""
+    from cslab.evaluation.formats import to_markdown
+    from cslab.radius import RADII, best_radius, radii_on_held_out, with_radius
+
+    lab = _lab(profile, set_)
+    found = radii_on_held_out(lab, method, radii or RADII, condition)
+    print(f"{lab.profile.evaluation.measures[0]} × 100 on held-out training questions\n")
+    print(to_markdown(found.rename(index="{:g}".format)) + "\n")
+    best = best_radius(found)
+    print(f"best: {with_radius(method, best) if best else 'none, without the method'}")
+
+
+@app.command()
 def claims(profile: ProfileName = "demo", set_: Settings = None) -> None:
     """Sixteen claims of the literature: the published figure, ours with its interval, and a verdict."""
     from cslab.findings import claims_of

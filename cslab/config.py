@@ -214,7 +214,7 @@ class ImageTextSettings(Strict):
 
 
 class AttackSettings(Strict):
-    """How rankers are attacked: on which pair, by which row of `cslab.robustness.METHODS`, how far and how often.
+    """How rankers are attacked: on which pair, by which row of `cslab.attack_stages.METHODS`, how far and how often.
 
     By lexicon only queries in English can be changed: with neither pair nor method given it is words on the first pair
     with English queries, and typing errors on the first pair where there is none.

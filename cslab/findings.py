@@ -7,7 +7,7 @@ Reads the scores of a lab; writes tables where it is told to.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,15 +65,26 @@ def tables_of(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFrame]
     scores = lab.scores()
     baseline = baseline_of(lab.profile)
     tests = compare(scores, baseline, measure, permutations=10_000).set_index("system")
-    # Other columns have one decimal in print, with which p-values would all be zero.
-    tests = tests.assign(**{name: tests[name].map("{:.4f}".format) for name in tests if re.match(r"p(_|$)", name)})
     found = {
         "scores": paper_table(scores, baseline, measure),
         "settings": with_deviation(scores, measure),
-        "tests": tests,
+        "tests": in_decimals(tests, 4, [name for name in tests if re.match(r"p(_|$)", name)]),
     }
     more = {"pools": pools_of(lab), "faithful": faithful_differences(scores, measure)}
     return found | {name: table for name, table in more.items() if len(table)}
+
+
+def in_decimals(table: pd.DataFrame, digits: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table with the numbers of some columns (default: all with fractions) as text; others have one decimal in print.
+
+    With one decimal, p-values and shares would all be zero.
+    """
+    chosen = table.select_dtypes("floating").columns if columns is None else columns
+
+    def text(value: float) -> str | None:
+        return None if pd.isna(value) else f"{value:.{digits}f}"
+
+    return table.assign(**{name: table[name].map(text) for name in chosen})
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> list[Path]:

@@ -4,7 +4,7 @@ Each is a function of a lab (`stages.py` decides what is to be made) and the fol
 for the stage's summary.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,19 +114,20 @@ def _alignment(lab: "Lab", start: Any, method: Any) -> Any:
     return Alignment(plain, pairs, start.tokenizer, training.max_length, training.align)
 
 
-def dev_tasks(lab: "Lab") -> dict[str, Task]:
-    """The held-out queries of the training collection, as a task for each dev pair.
+def dev_tasks(lab: "Lab", pairs: Sequence[str] | None = None) -> dict[str, Task]:
+    """The held-out queries of the training collection, as a task for each pair (default: the profile's dev pairs).
 
     Raises:
         CslabError: where none are held out, or the collection lacks a language.
     """
     training, evaluation = lab.profile.training, lab.profile.evaluation
     if not training.dev_queries:
-        raise CslabError("training.evaluate_every: no queries are held out; set training.dev_queries, e.g. to 200")
+        raise CslabError("training: no queries are held out; set training.dev_queries, e.g. to 200")
     collection = lab.training_collection()
     held = collection.subset(dev_queries(lab.profile, collection))
     return {
-        pair: make_task(held, *split_pair(pair), evaluation.protocol, evaluation.depth) for pair in training.dev_pairs
+        pair: make_task(held, *split_pair(pair), evaluation.protocol, evaluation.depth)
+        for pair in pairs or training.dev_pairs
     }
 
 

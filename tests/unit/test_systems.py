@@ -2,6 +2,7 @@
 
 import pytest
 
+from cslab.attack_stages import settings_for
 from cslab.config import load_profile
 from cslab.languages import PAIR_SETS, pairs_named, pool_of
 from cslab.stages import open_lab
@@ -41,8 +42,11 @@ def test_the_robust_grids_name_methods_that_exist():
     for name in ("robust", "robust-full"):
         profile = load_profile(name)
         found = list(systems_of(profile))
-        assert len({s.slug for s in found}) == len(found) == len(profile.conditions) * len(profile.robust) * 2
+        assert len({s.slug for s in found}) == len(found)
+        assert len(found) == len(profile.conditions) * len(profile.robust) * len(profile.training.seeds)
         assert all(cost(s.robust) >= 1 for s in found)
+        assert profile.training.dev_queries  # a radius is chosen on them
+        settings_for(profile, profile.attack)
         assert profile.tests
 
 

@@ -1,0 +1,134 @@
+"""How far embeddings may move in training: a radius chosen on held-out training questions, never on test collections.
+
+For each radius a ranker is trained, and asked the questions that the profile keeps from training
+(`training.dev_queries`): as they are, and with words of questions and candidates switched, which no test language is
+needed for. Too small a radius changes nothing; too large a one costs the first and gains nothing on the second.
+
+Radii are shares of the norm of a pair's embeddings. A share of ε lets a single one of n tokens move by ε·√n of its
+norm: with 45 tokens, 0.1 is two thirds of a norm, while MiniLM's nearest other token is about one norm away. What is
+published lies below: 1605.07725 moves 400 normalised embeddings of 256 dimensions by 5 in all, a share of 0.016.
+
+    found = radii_on_held_out(open_lab("robust"), "fgm", (0.02, 0.05, 0.1))
+    best_radius(found)
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from cslab.evaluation.measures import score_run
+from cslab.evaluation.settings import Task
+from cslab.jobs import make_all
+from cslab.makers import dev_tasks
+from cslab.recipe import Recipe
+from cslab.store import CslabError
+from cslab.systems import PLAIN, System
+
+if TYPE_CHECKING:
+    from cslab.stages import Lab
+
+RADII = (0.02, 0.05, 0.1)
+SWITCHED = "ML-CS"  # the condition by whose policy questions and candidates are switched
+
+
+def radii_on_held_out(
+    lab: "Lab", method: str = "fgm", radii: Sequence[float] = RADII, condition: str | None = None
+) -> pd.DataFrame:
+    """Trains rankers with several radii, and without the method, and asks them the held-out questions.
+
+    Args:
+        lab: the experiment; `training.dev_queries` of its profile are held out.
+        method: a robust method on embeddings, with other settings in brackets.
+        radii: values of its `epsilon`.
+        condition: of training (default: the last of the profile that serves all pairs).
+
+    Returns:
+        A row per radius, 0 for plain training: `as they are`, `switched` and their `mean` (×100, seeds averaged).
+
+    Raises:
+        CslabError: for a profile that holds nothing out, or a condition or method that is not known.
+    """
+    systems = {system: radius for radius in (0.0, *radii) for system in _systems(lab, method, radius, condition)}
+    readings(lab)  # what is missing is told before anything is trained
+    lab.train_all(list(systems))
+    make_all([(lab, system) for system in systems], held_out_recipe, lab.profile.jobs)
+    measure = lab.profile.evaluation.measures[0]
+    rows = [
+        {"radius": radius, **{name: found[measure] for name, found in held_out_recipe(lab, one).make().summary.items()}}
+        for one, radius in systems.items()
+    ]
+    table = pd.DataFrame(rows).groupby("radius").mean()
+    return table.assign(mean=table.mean(axis=1))
+
+
+def best_radius(found: pd.DataFrame) -> float:
+    """The radius with the highest mean, the smallest of equally good ones; 0 if plain training does best."""
+    return float(found["mean"].sort_index().idxmax())
+
+
+def _systems(lab: "Lab", method: str, radius: float, condition: str | None) -> list[System]:
+    """The systems of a condition, one per seed, trained with a radius; with 0 without the method."""
+    shared = {system.condition.name: system for system in lab.systems() if not system.pair and system.ranker == system}
+    if not shared or (condition is not None and condition not in shared):
+        known = ", ".join(shared) or "none"
+        raise CslabError(f"radius: '{condition or ''}' is no condition with one ranker for all pairs; there is {known}")
+    chosen = shared[condition or list(shared)[-1]]
+    robust = with_radius(method, radius) if radius else PLAIN
+    return [replace(chosen, seed=seed, robust=robust) for seed in lab.profile.training.seeds]
+
+
+def with_radius(method: str, radius: float) -> str:
+    """The name of a method with its radius.
+
+    >>> with_radius("fgm", 0.05), with_radius("freelb(steps=2)", 0.02)
+    ('fgm(epsilon=0.05)', 'freelb(steps=2, epsilon=0.02)')
+    """
+    from cslab.training.robust import parse
+
+    name = f"{method[:-1]}, epsilon={radius:g})" if method.endswith(")") else f"{method}(epsilon={radius:g})"
+    parse(name, {})
+    return name
+
+
+def held_out_recipe(lab: "Lab", system: System) -> Recipe:
+    """What a ranker makes of the held-out questions: for each reading, measure → mean ×100, in the stage's summary."""
+    evaluation = lab.profile.evaluation
+
+    def build(folder: Path) -> dict[str, Any]:
+        from cslab.ranking.cross_encoder import load_encoder
+        from cslab.ranking.rerank import rerank_all
+
+        tasks, encoder = readings(lab), load_encoder(str(lab.train(system).path / "model"))
+        found = {}
+        for name, run in rerank_all(encoder, tasks, "held-out", max_length=evaluation.max_length).items():
+            scores = score_run(run, tasks[name].qrels, system.name, system.seed, evaluation.measures)
+            found[name] = (100 * scores.groupby("measure")["value"].mean()).round(2).to_dict()
+        return found
+
+    config = evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
+    config |= {"p": lab.profile.probability}
+    inputs = (lab._pairs, lab._model(system), *lab._lexicons())
+    rooms = ("radius", "ranking", "switching", "evaluation/settings", "evaluation/measures")
+    return Recipe(lab.folder / "held-out" / system.slug, config, build, inputs, rooms)
+
+
+def readings(lab: "Lab") -> dict[str, Task]:
+    """The held-out questions and their candidates, in English as they are and switched.
+
+    Raises:
+        CslabError: for a profile that holds nothing out.
+    """
+    from cslab.switching.draw import Key
+    from cslab.switching.switch import switcher
+    from cslab.training.conditions import CONDITIONS, policy_for
+
+    lexicons = lab.lexicons()
+    switch = switcher(lexicons, policy_for(CONDITIONS[SWITCHED], None, tuple(lexicons), lab.profile.probability))
+    (task,) = dev_tasks(lab, ["en-en"]).values()
+    asked = {did for scores in task.candidates.scores.values() for did in scores}
+    queries = {q: switch.text(text, Key(0, 0, q), "query") for q, text in task.queries.items()}
+    documents = {d: switch.text(text, Key(0, 0, d), "document") for d, text in task.documents.items() if d in asked}
+    return {"as they are": task, "switched": replace(task, queries=queries, documents=documents)}
