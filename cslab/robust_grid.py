@@ -3,7 +3,7 @@
 A cell is a condition with a robust method; it is compared with the same condition without one. Reads scores, attacks
 and shift of a lab and makes what is missing, ranker by ranker, so an interrupted grid goes on where it stopped.
 
-    tables = grid_tables(lab)                      # settings, attack, tests, gains, effects
+    tables = grid_tables(lab)                      # settings, attack, tests, gains, effects, …
     write_tables(tables, "tables")
 """
 
@@ -16,7 +16,7 @@ from cslab.domain_shift import gain_effects, gain_table, gains, labs_of, shift_t
 from cslab.evaluation.significance import compare, holm
 from cslab.evaluation.tables import with_deviation
 from cslab.findings import baseline_of, in_decimals
-from cslab.robustness import Attacks, attacks, plain_twins, robust_table, words_text
+from cslab.robustness import Attacks, attacks, by_model_queries, plain_twins, robust_table, words_text
 from cslab.store import CslabError
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ def grid_tables(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFram
 
     Returns:
         `settings` (means ×100 with deviations over seeds, on the lab's own collection), `attack` (`robust_table`),
-        `tests` (`cell_tests`), `gains` (each system over the baseline, by collection and setting), `shift` (how far
-        each collection is from the training text) and `effects` (each cell's gain over the same without its robust
-        method, regressed on the distances of the collections; empty where too few tell nothing).
+        `model queries` (`by_model_queries`), `tests` (`cell_tests`), `gains` (each system over the baseline, by
+        collection and setting), `shift` (how far each collection is from the training text) and `effects` (each cell's
+        gain over the same without its robust method, regressed on the distances of the collections; empty where too
+        few tell nothing).
 
     Raises:
         CslabError: for a profile without a robust method.
@@ -57,6 +58,7 @@ def grid_tables(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFram
     return {
         "settings": with_deviation(own, measure),
         "attack": robust_table(made, measure),
+        "model queries": by_model_queries(made, measure),
         "tests": in_decimals(cell_tests(scores, made, twins, measure).set_index("system"), 4, ["p", "p_holm"]),
         "gains": gain_table(scores, others, baseline, measure).set_index("system"),
         "shift": in_decimals(shift.set_index("set"), 3),

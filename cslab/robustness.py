@@ -105,9 +105,10 @@ def robust_table(made: Attacks, measure: str) -> pd.DataFrame:
 
     Returns:
         A row per system; a column of the measure × 100 for each number of words changed, `lost` between the first and
-        the last, `answers lost`: the share, in %, of right answers that are right no more. Where there are systems
-        trained by a robust method: `clean gain`, what they gain on the text as it is over the same system without
-        it, and `loss ratio`, what they lose over what that loses.
+        the last, `answers lost`: the share, in %, of right answers that are right no more, and `model queries`: spent
+        on a query until its worst text was found. Where there are systems trained by a robust method: `clean gain`,
+        what they gain on the text as it is over the same system without it, and `loss ratio`, what they lose over
+        what that loses.
     """
     table = curve(made.scores, measure)
     own = table[table["system"] == table["attacked"]]
@@ -117,9 +118,29 @@ def robust_table(made: Attacks, measure: str) -> pd.DataFrame:
     first, last = wide.columns.min(), wide.columns.max()
     wide = wide.assign(lost=wide[first] - wide[last])
     wide = wide.assign(**{"answers lost": 100 * fallen.groupby(names, sort=False).mean()[last]})
+    asked = made.scores[(made.scores["budget"] == last) & (made.scores["system"] == made.scores["attacked"])]
+    wide = wide.assign(**{"model queries": asked.groupby("system")["rankings"].mean()})
     twin = wide.reindex([made.plain.get(name) for name in wide.index]).set_index(wide.index)
     if made.plain:
         ratio = (wide["lost"] / twin["lost"]).where(twin["lost"] > 0)
         wide = wide.assign(**{"clean gain": wide[first] - twin[first], "loss ratio": ratio})
     words = {n: words_text(n) for n in own["budget"].unique()}
     return wide.rename(columns=words).rename_axis(columns=None)
+
+
+def by_model_queries(made: Attacks, measure: str, counts: Sequence[int] = (0, 5, 10, 20, 40)) -> pd.DataFrame:
+    """What is left of each system under its own attack, by how often the attack may ask it about a query.
+
+    An attack that is cut short leaves the worst text of the rounds that it had finished.
+
+    Returns:
+        A row per system, a column of the measure × 100 for each count.
+    """
+    rows = made.scores[(made.scores["measure"] == measure) & (made.scores["system"] == made.scores["attacked"])]
+    found = {}
+    for count in counts:
+        # The texts of a query get worse with the budget, and what they took grows with it.
+        within = rows[(rows["rankings"] <= count) | (rows["budget"] == 0)].sort_values("budget", kind="stable")
+        last = within.groupby(["system", "seed", "qid"], sort=False).last()
+        found[count] = 100 * last.groupby("system")["value"].mean()
+    return pd.DataFrame(found).loc[list(dict.fromkeys(rows["system"]))].rename_axis(columns=None)

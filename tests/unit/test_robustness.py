@@ -13,7 +13,7 @@ from cslab.collections.collection import Collection
 from cslab.config import AttackSettings, make_profile
 from cslab.lexicon.lexicon import Lexicon
 from cslab.ranking.cross_encoder import save_encoder
-from cslab.robustness import attacks, robust_table
+from cslab.robustness import attacks, by_model_queries, robust_table
 from cslab.store import CslabError
 from cslab.systems import TITLES, WORDS, System
 from cslab.training.conditions import CONDITIONS
@@ -96,9 +96,14 @@ def test_every_ranker_is_attacked_and_reads_the_texts_of_its_seed(tmp_path, caps
     table = robust_table(made, "MRR@10")
     assert list(table.index) == ["Zero-shot", "ML-CS", "ML-CS+fgm"]
     assert list(table)[:5] == ["0 words", "1 word", "2 words", "lost", "answers lost"]
+    assert (table["model queries"] > 1).all()
     assert table["clean gain"].isna().tolist() == [True, True, False]
     both = table.loc["ML-CS+fgm", "lost"], table.loc["ML-CS", "lost"]
     assert both[0] == pytest.approx(table.loc["ML-CS+fgm", "0 words"] - table.loc["ML-CS+fgm", "2 words"])
+    by_queries = by_model_queries(made, "MRR@10", (0, 10_000))
+    assert list(by_queries.index) == list(table.index)
+    assert by_queries[0].tolist() == pytest.approx(table["0 words"].tolist())
+    assert by_queries[10_000].tolist() == pytest.approx(table["2 words"].tolist())
     if both[1]:
         assert table.loc["ML-CS+fgm", "loss ratio"] == pytest.approx(both[0] / both[1])
 

@@ -39,7 +39,7 @@ def test_unknown_conditions_and_missing_titles_are_refused():
 def test_the_robust_grids_name_methods_that_exist():
     from cslab.training.robust import cost
 
-    for name in ("robust", "robust-full"):
+    for name in ("robust", "robust-full", "robust-open"):
         profile = load_profile(name)
         found = list(systems_of(profile))
         assert len({s.slug for s in found}) == len(found)
