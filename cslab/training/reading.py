@@ -67,7 +67,7 @@ def texts_key(texts: PairTexts) -> Any:
     if isinstance(texts, SourceTexts):
         return ["source", texts.seed, texts.switcher and texts.switcher.policy.to_dict()]
     if isinstance(texts, TranslatedTexts):
-        return ["translated", texts.seed, texts.query_languages, texts.document_languages]
+        return ["translated", texts.seed, texts.directions]
     return part_key(texts)
 
 
