@@ -229,7 +229,7 @@ class AttackSettings(Strict):
     goal: Literal["rank", "loss"] = "rank"  # of the first relevant document, or the loss over the candidates
     queries: int = Field(40, ge=1)  # a seeded sample of the test queries
     depth: int = Field(10, ge=2)  # candidates that are ranked
-    radii: list[float] = Field(default_factory=lambda: [0.0, 0.05, 0.1, 0.2], min_length=1)  # of moved embeddings
+    radii: list[float] = Field(default_factory=lambda: [0.0, 0.02, 0.05, 0.1], min_length=1)  # of moved embeddings
 
 
 class Profile(Strict):

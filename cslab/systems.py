@@ -208,5 +208,6 @@ def variations(profile: Profile, name: str) -> dict[str, Profile]:
         raise CslabError(f"profile {profile.name}: ablation '{name}' is not known; {nearest(name, list(ABLATIONS))}")
     ablation = ABLATIONS[name]
     conditions = list(ablation.conditions) or [c for c in profile.conditions if not CONDITIONS[c].per_pair]
-    alone = {"conditions": conditions, "ablations": [], "tests": {}}
+    cells = {name: methods for name, methods in profile.cells.items() if name in conditions}
+    alone = {"conditions": conditions, "cells": cells, "ablations": [], "tests": {}}
     return {label: varied.model_copy(update=alone) for label, varied in ablation.variations(profile).items()}

@@ -30,7 +30,7 @@ KINDS = ("random", "gradient")
 def noise_scores(
     encoder: Encoder,
     task: Task,
-    epsilons: Sequence[float] = (0.0, 0.05, 0.1, 0.2),
+    epsilons: Sequence[float] = (0.0, 0.02, 0.05, 0.1),
     kind: str = "gradient",
     system: str = "model",
     seed: int = 0,

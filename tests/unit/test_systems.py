@@ -133,7 +133,9 @@ def test_robust_training_is_an_axis(tmp_path):
 
 def test_cells_of_the_grid_may_be_chosen(tmp_path):
     some = ["conditions=[Zero-shot, ML-CS]", "robust=[none, fgm, pgd]", "cells={Zero-shot: [none], ML-CS: [none, pgd]}"]
-    assert [s.name for s in lab(*some, tmp_path=tmp_path).systems()] == ["Zero-shot", "ML-CS", "ML-CS+pgd"]
+    found = lab(*some, tmp_path=tmp_path)
+    assert [s.name for s in found.systems()] == ["Zero-shot", "ML-CS", "ML-CS+pgd"]
+    assert [s.name for s in found.variations("p")["p=1"].systems()] == ["ML-CS", "ML-CS+pgd"]
     for cells, message in (
         ("{ML-SC: [none]}", "cells name 'ML-SC', no condition of the profile; did you mean 'ML-CS'"),
         ("{ML-CS: [fgn]}", "robust method 'fgn' is not known"),
