@@ -3,7 +3,8 @@
 A method is an adversary that the loop calls in place of the plain step. One on text and one on embeddings combine:
 `worst-of-k+fgm` chooses the text, then moves its embeddings. Settings are those of the row's `defaults`, given by name
 or, in profiles, in the method's name: `fgm(epsilon=0.05)+worst-of-k(k=2)`. `clean` is the weight of the clean loss
-wherever it is a choice, and the two parts of the objective weigh 1 together.
+wherever it is a choice, and the two parts of the objective weigh 1 together. `epsilon` is a share of the norm of a
+pair's embeddings; which one serves is chosen on held-out training questions (`cslab.radius`).
 
     given = Given(encoder, pairs, texts, max_length=96, lexicons=lexicons)
     train(encoder, pairs, texts, settings, folder, adversary=adversary("fgm", given, epsilon=0.05))
