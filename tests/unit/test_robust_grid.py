@@ -94,7 +94,7 @@ def test_what_cannot_be_chosen_is_said(tmp_path):
         radii_on_held_out(lab)
     with pytest.raises(CslabError, match="'ML-SC' is no condition with one ranker for all pairs; there is ML-CS"):
         radii_on_held_out(lab, condition="ML-SC")
-    with pytest.raises(CslabError, match="no setting 'epsilon'"):
+    with pytest.raises(CslabError, match=r"no setting 'worst-of-k\.epsilon'"):
         radii_on_held_out(lab, "worst-of-k")
     with pytest.raises(CslabError, match="no robust method stands beside the same condition without"):
         grid_tables(open_lab("smoke", [*GRID, "robust=[fgm]"], outputs=tmp_path))
