@@ -68,7 +68,7 @@ def test_a_grid_and_a_radius(tmp_path, capsys):
     lab = open_lab("smoke", GRID, outputs=tmp_path)
     tables = grid_tables(lab)
     assert list(tables) == ["settings", "attack", "model queries", "tests", "gains", "shift", "effects"]
-    assert list(tables["settings"].index) == ["ML-CS", "ML-CS+fgm"]
+    assert list(tables["settings"].index) == ["BM25", "ML-CS", "ML-CS+fgm"]
     assert len(tables["tests"]) == 5  # two pairs on each of two collections, and the attack
     assert list(tables["attack"].index) == ["ML-CS", "ML-CS+fgm"]
     assert len(write_tables(tables, tmp_path / "tables")) == 21
