@@ -62,9 +62,16 @@ CAPTION_CONDITIONS: dict[str, CaptionCondition] = {
     )
 }
 
-# What the name of a condition may go on with. InfoNCE ranks the images of a batch: that is what SMART keeps smooth.
+# What the name of a condition may go on with. InfoNCE ranks the images of a batch: that is what SMART keeps smooth, with
+# a small weight, because at 1 it outweighs InfoNCE and all vectors become alike.
 ALIGNED = "align"
-METHODS = {"RS-RP": "rs-rp", "FGM": "fgm", "PGD": "pgd", "FreeLB": "freelb", "SMART": "smart(divergence=softmax)"}
+METHODS = {
+    "RS-RP": "rs-rp",
+    "FGM": "fgm",
+    "PGD": "pgd",
+    "FreeLB": "freelb",
+    "SMART": "smart(divergence=softmax, weight=0.1)",
+}
 FURTHER = {
     name + (f" ({moved})" if moved != "text" else ""): {"robust": method, "moved": moved}
     for name, method in METHODS.items()
