@@ -62,8 +62,8 @@ CAPTION_CONDITIONS: dict[str, CaptionCondition] = {
     )
 }
 
-# What the name of a condition may go on with. InfoNCE ranks the images of a batch: that is what SMART keeps smooth, with
-# a small weight, because at 1 it outweighs InfoNCE and all vectors become alike.
+# What the name of a condition may go on with. InfoNCE ranks the images of a batch: that is what SMART keeps smooth,
+# with a small weight, because at 1 it outweighs InfoNCE and all vectors become alike.
 ALIGNED = "align"
 METHODS = {
     "RS-RP": "rs-rp",
