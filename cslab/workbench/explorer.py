@@ -35,7 +35,8 @@ def show_twin(widget: "Explorer", main: bool = False) -> None:
     from IPython.display import HTML, display
 
     if headless():
-        display(HTML(widget.static()), metadata={"cslab": {"main": True}} if main else None)
+        marks = {"cslab": {"main": True, "caption": widget.settings()}}
+        display(HTML(widget.static()), metadata=marks if main else None)
 
 
 def headless() -> bool:

@@ -61,7 +61,8 @@ def run_notebooks(
     Raises:
         CslabError: for an unknown profile, key, parameter or notebook, before anything runs.
     """
-    from cslab.workbench.report import export_notebook, write_index
+    from cslab.workbench.pages import export_notebook
+    from cslab.workbench.report import write_index
 
     stream = stream or sys.stdout
     profile = load_profile(profile_name, settings)
@@ -94,7 +95,7 @@ def run_notebooks(
 
 def _one(notebook: Notebook, profile: Profile, home: Path, keep: bool, threads: int | None, stream: TextIO) -> int:
     """Runs a notebook and writes its page, unless it is to be kept and nothing changed."""
-    from cslab.workbench.report import export_notebook
+    from cslab.workbench.pages import export_notebook
 
     if setting := notebook.lacks(profile):
         section = setting.partition(".")[0]
@@ -192,24 +193,21 @@ def _wanted(profile: Profile, home: Path) -> dict[str, str]:
 # --- what a notebook leaves ----------------------------------------------------------------------------------
 
 
-def finish(lab: Any, number: int, **numbers: Any) -> None:
-    """Writes and prints the summary of a notebook; its last cell.
+def finish(lab: Any, number: int, seen: str = "", **numbers: Any) -> None:
+    """Writes the summary of a notebook and prints what was found; its last cell.
 
     Args:
         lab: an open lab (its `folder` is used).
         number: the notebook's number.
+        seen: what was found, in a sentence or two made of figures; the report shows it beside the notebook's title.
         numbers: figures worth keeping: numbers, short texts, or frames; `results` is the table of the whole report.
+            Empty ones are left out.
     """
-    kept = {name: _plain(value) for name, value in numbers.items()}
-    write_json(Path(lab.folder) / "notebooks" / f"{number:02}.summary.json", kept)
-    for name, value in numbers.items():
-        print(f"{name.replace('_', ' ')}: {_shown(value)}")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, pd.DataFrame):
-        return "\n" + value.to_string(float_format=lambda v: f"{v:.4g}")
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    given = {"seen": seen} | numbers
+    kept = {name: _plain(value) for name, value in given.items() if not (hasattr(value, "__len__") and not len(value))}
+    path = Path(lab.folder) / "notebooks" / f"{number:02}.summary.json"
+    write_json(path, kept)
+    print("\n".join(filter(None, (seen, f"figures: {path.name}"))))
 
 
 def _plain(value: Any) -> Any:

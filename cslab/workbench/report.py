@@ -1,10 +1,9 @@
-"""Executed notebooks as self-contained HTML, and the index page that sums a run up.
+"""The index page that sums a run up: results, what each notebook found, its main charts and key figures.
 
-Reads `outputs/<profile>/notebooks/NN_*.ipynb`, `NN.summary.json` and `NN.run.json`; writes `NN_*.html` beside them and
-`outputs/<profile>/index.html`. Nothing in the pages asks another host for anything: charts are pictures inside the
-page, and of widgets, which need a running kernel, the static twin is shown.
+Reads `NN_*.ipynb`, `NN.summary.json` and `NN.run.json` of `outputs/<profile>/notebooks`; writes
+`outputs/<profile>/index.html`. Nothing in it asks another host for anything.
 
-    export_notebook(Path("outputs/demo/notebooks/03_switch_text.ipynb"), "Switching")
+    write_index(Path("outputs/demo"), load_profile("demo"))
 """
 
 import re
@@ -17,64 +16,27 @@ import pandas as pd
 from cslab.config import Profile
 from cslab.store import atomic_open, read_json
 from cslab.workbench.html import bare, note_html, table_html
-from cslab.workbench.imports import quick_schemas
 from cslab.workbench.notebooks import frame_of
 from cslab.workbench.progress import clock
 from cslab.workbench.style import escape, page
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
-def export_notebook(path: Path, title: str) -> Path:
-    """Writes an executed notebook as one HTML file beside it.
-
-    Args:
-        path: the executed notebook.
-        title: title of the page.
-
-    Returns:
-        The path of the HTML file.
-    """
-    with quick_schemas():
-        import nbformat
-        from nbconvert import HTMLExporter
-
-    notebook = _without_widgets(nbformat.read(path, as_version=4))
-    exporter = HTMLExporter(
-        template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True
-    )
-    # A chart holds a specification for JupyterLab and a picture: the picture is for everybody else.
-    exporter.config.NbConvertBase.display_data_priority = ["text/html", "image/png", "text/markdown", "text/plain"]
-    body, _ = exporter.from_notebook_node(notebook)
-    made = path.with_suffix(".html")
-    with atomic_open(made) as handle:
-        handle.write(page(title, f'<nav><a href="../index.html">← all notebooks</a></nav>\n{body}'))
-    return made
-
-
-def _without_widgets(notebook: Any) -> Any:
-    """Drops views of widgets and their state; a static twin stands beside each."""
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
-    return notebook
-
-
-# --- the index -----------------------------------------------------------------------------------------------
+LONG = 20_000  # characters of a view that is folded
+SETTINGS = (
+    "MoIR: query and documents in one language. CLIR: in two. MLIR: a language is drawn for each query or document "
+    "(<code>xx</code>). The best of a column is in bold."
+)
+ENGLISH_ORDER = "BM25 is the first stage: its order of the English texts, kept for every language, hence one number."
 
 
 def write_index(home: Path, profile: Profile) -> Path:
-    """Writes `index.html` of a profile's folder: results, main charts, and each notebook with status and figures."""
+    """Writes `index.html` of a profile's folder: results, what was found, and each notebook with its main views."""
     folder = home / "notebooks"
     runs = [read_json(path) for path in sorted(folder.glob("[0-9][0-9].run.json"))]
     summaries = {run["notebook"]: _summary(folder, run["notebook"]) for run in runs}
     about = f"<p>{escape(profile.about)}</p>" if profile.about else ""
-    parts = [f"<h1>cslab: {escape(profile.name)}</h1>{about}", _status(runs), _results(home, summaries.values())]
-    shown = [view for run in runs for view in highlights(folder / run["notebook"])]
-    if shown:
-        parts.append("<h2>At a glance</h2>" + "".join(shown))
-    parts.append(f"<h2>Notebooks</h2>{''.join(_section(run, summaries[run['notebook']]) for run in runs)}")
+    parts = [f"<h1>cslab: {escape(profile.name)}</h1>{about}", _status(runs)]
+    parts += [_results(home, summaries.values(), profile), _found(runs, summaries)]
+    parts += [_section(folder, run, summaries[run["notebook"]]) for run in runs]
     path = home / "index.html"
     with atomic_open(path) as handle:
         handle.write(page(f"cslab: {profile.name}", "\n".join(parts)))
@@ -98,36 +60,64 @@ def _status(runs: list[Mapping[str, Any]]) -> str:
     return note_html(f"All {len(runs)} notebooks ran through, in {total} altogether; the last ended {last}.")
 
 
-def _results(home: Path, summaries: Iterable[Mapping[str, Any]]) -> str:
+def _results(home: Path, summaries: Iterable[Mapping[str, Any]], profile: Profile) -> str:
     """The table of systems by setting, from the stage that scores; else the last table named `results`."""
-    frame, caption = None, ""
+    frame, caption, legend = None, "", ""
     for path in sorted(home.glob("scores/*/summary.json")):
         scored = read_json(path)
         if scored.get("table"):
             frame = pd.DataFrame.from_dict(scored["table"], orient="index").rename_axis("system").reset_index()
             caption = f"{scored.get('measure', '')} × 100, mean over the language pairs of each setting"
+            order = ENGLISH_ORDER if profile.evaluation.protocol == "english" else ""
+            legend = f'<p class="cs-caption">{SETTINGS} {order}</p>'
     for summary in summaries:
         if frame is None and "results" in summary:
             frame = frame_of(summary["results"])
-    return "" if frame is None else "<h2>Results</h2>" + table_html(frame, caption, index=False, best=True)
+    return "" if frame is None else f"<h2>Results</h2>{table_html(frame, caption, index=False, best=True)}{legend}"
 
 
-def _section(run: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """A notebook in the list: link, status, time, key figures."""
-    good = run["status"] == "done"
-    mark = f'<span class="{"cs-ok" if good else "cs-bad"}">{"✓ done" if good else "✗ failed"}</span>'
-    name = run["notebook"]
-    head = (
-        f'<h3><a href="notebooks/{escape(name.removesuffix(".ipynb"))}.html">{escape(name[:2])} · '
-        f"{escape(run['title'])}</a></h3><div>{mark} in {clock(run['seconds'])} · "
-        f'<a href="notebooks/{escape(name)}">notebook file</a></div>'
+def _found(runs: list[Mapping[str, Any]], summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """What each notebook found, in a sentence of its own; a contents of the page as well."""
+    items = "".join(
+        f'<li><a href="#n{run["notebook"][:2]}">{_title(run)}</a>'
+        f"<br>{escape(summaries[run['notebook']].get('seen', ''))}</li>"
+        for run in runs
     )
-    plain = {k: v for k, v in summary.items() if not _is_table(v)}
+    return f'<h2>What was found</h2><ul class="cs-found">{items}</ul>' if items else ""
+
+
+def _section(folder: Path, run: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """A notebook: link, question, status, what was found, main views, key figures."""
+    good, name = run["status"] == "done", run["notebook"]
+    mark = f'<span class="{"cs-ok" if good else "cs-bad"}">{"✓ done" if good else "✗ failed"}</span>'
+    head = (
+        f'<h2 id="n{escape(name[:2])}"><a href="notebooks/{escape(name.removesuffix(".ipynb"))}.html">'
+        f"{_title(run)}</a></h2>"
+    )
+    cells = read_json(folder / name)["cells"] if (folder / name).is_file() else []
+    question = _question(cells)
+    asked = f"<p>{escape(question)}</p>" if question else ""
+    seen = note_html(summary["seen"]) if "seen" in summary else ""
+    foot = (
+        f'<p class="cs-caption">{mark} in {clock(run["seconds"])} · <a href="notebooks/{escape(name)}">notebook file'
+        "</a></p>"
+    )
+    return f"<section>{head}{asked}{seen}{''.join(highlights(cells))}{_figures(summary)}{foot}</section>"
+
+
+def _title(run: Mapping[str, Any]) -> str:
+    """Number and title of a notebook."""
+    return f"{escape(run['notebook'][:2])} · {escape(run['title'])}"
+
+
+def _figures(summary: Mapping[str, Any]) -> str:
+    """The figures of a summary, folded."""
+    plain = {k: v for k, v in summary.items() if k != "seen" and not _is_table(v)}
     tables = {k: v for k, v in summary.items() if k != "results" and _is_table(v)}
     rows = "".join(f"<tr><td>{_label(k)}</td><td>{escape(_number(v))}</td></tr>" for k, v in plain.items())
     body = f"<table>{rows}</table>" if rows else ""
     body += "".join(table_html(frame_of(v), k.replace("_", " "), index=False) for k, v in tables.items())
-    return f'<section>{head}<div class="cslab">{body}</div></section>'
+    return f'<details class="cslab"><summary>figures</summary>{body}</details>' if body else ""
 
 
 def _is_table(value: Any) -> bool:
@@ -148,22 +138,28 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def highlights(path: Path) -> Iterator[str]:
-    """The outputs that an executed notebook marked as main ones, as HTML, with their captions."""
-    if not path.is_file():
-        return
-    for cell in read_json(path)["cells"]:
+def _question(cells: Iterable[Mapping[str, Any]]) -> str:
+    """What a notebook asks: the paragraph of its first cell that says so."""
+    first = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
+    asked = re.search(r"\*\*Question:\*\*\s*(.+?)(?:\n\s*\n|\Z)", first, re.DOTALL)
+    return " ".join(asked.group(1).split()).replace("`", "") if asked else ""
+
+
+def highlights(cells: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The outputs that an executed notebook marked as main ones, as HTML; long views folded under their captions."""
+    for cell in cells:
         for output in cell.get("outputs", ()):
             marks = output.get("metadata", {}).get("cslab", {})
             if not marks.get("main"):
                 continue
-            data = output["data"]
+            data, caption = output["data"], escape(marks.get("caption", ""))
             if "image/png" in data:
                 picture = re.sub(r"\s", "", "".join(data["image/png"]))
-                caption = escape(marks.get("caption", ""))
                 source = f"data:image/png;base64,{picture}"
                 size = output["metadata"].get("image/png", {})
                 width = f' width="{int(size["width"])}"' if "width" in size else ""
                 yield f'<figure><img src="{source}" alt="{caption}"{width}><figcaption>{caption}</figcaption></figure>'
             elif "text/html" in data:
-                yield bare("".join(data["text/html"]))
+                view = bare("".join(data["text/html"]))
+                opened = "" if len(view) > LONG else " open"
+                yield f'<details class="cs-view"{opened}><summary>{caption}</summary>{view}</details>'

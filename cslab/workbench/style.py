@@ -83,12 +83,16 @@ figure{margin:1em 0}figure img,.output_png img{max-width:100%;height:auto;backgr
 figcaption,.cs-caption{font-size:.88em;opacity:.8;margin:.2em 0 .8em;max-width:46rem}
 .cs-ok{color:#00845f}.cs-bad{color:#c44f00}
 @media (prefers-color-scheme:dark){.cs-ok{color:#3ecfa3}.cs-bad{color:#ff9a5c}}
+.cs-code>summary,.cs-view>summary,.cslab>summary{cursor:pointer;font-size:.88em;opacity:.8}
+.cs-code{margin:.3em 0}.cs-view{margin:.6em 0}.cs-found li{margin:.3em 0}
+.output_html,.output_html .cslab{overflow-x:auto}
 .input_area pre{border-inline-start:3px solid #56B4E9}
 .output_stdout pre,.output_text pre{background:none;border:1px solid var(--cs-line);white-space:pre-wrap}
 .output_stderr pre{background:#e69f001f;white-space:pre-wrap}
 .output_error pre{background:#d55e001f;white-space:pre-wrap}
 .dataframe,.dataframe th,.dataframe td{border:0;border-bottom:1px solid var(--cs-line)}
-.dataframe{font-size:.93em;margin:.4em 0}.dataframe th,.dataframe td{text-align:end;font-variant-numeric:tabular-nums}
+.dataframe{font-size:.93em;margin:.4em 0;white-space:nowrap}
+.dataframe th,.dataframe td{text-align:end;font-variant-numeric:tabular-nums}
 .ansi-red-fg,.ansi-red-intense-fg{color:#c44f00}.ansi-green-fg,.ansi-green-intense-fg{color:#00845f}
 .ansi-blue-fg,.ansi-cyan-fg{color:var(--cs-link)}.ansi-bold{font-weight:700}
 .anchor-link{display:none}

@@ -22,10 +22,11 @@ def folder(tmp_path):
     folder = tmp_path / "notebooks"
     write_notebook(
         folder / "01_first_steps.ipynb",
-        "# First steps\nWhat is one and one?",
+        "# First steps\n\n**Question:** what is one\nand `one`?\n\n* Not asked.",
         "## Adding",
         "import os, sys\nprint('sum', 1 + 1, os.environ['OMP_WAIT_POLICY'])\nsys.executable",
-        FINISH.format(number=1, figures="total=TIMES, share=0.123456"),
+        "print('\\n'.join(f'step {n}' for n in range(1, 21)))",
+        FINISH.format(number=1, figures="f'{TIMES} times <b>', total=TIMES, share=0.123456, nothing={}"),
     )
     write_notebook(
         folder / "02_second_steps.ipynb",
@@ -132,11 +133,13 @@ def test_the_whole_run(folder, tmp_path):
     status, text = run(folder, tmp_path, parameters={"TIMES": 3})
     home = tmp_path / "outputs" / "demo"
     assert status == 0
-    assert "cell 2/3  Adding" in text
+    assert "cell 2/4  Adding" in text
     assert "| sum 2 PASSIVE" in text
     assert "ML-CS <b>" in text.split("02_second_steps: done")[1]
     assert text.splitlines()[-1] == f"report: {home / 'index.html'}"
-    assert json.loads((home / "notebooks" / "01.summary.json").read_text()) == {"total": 3, "share": 0.123456}
+    assert json.loads((home / "notebooks" / "01.summary.json").read_text()) == {
+        "seen": "3 times <b>", "total": 3, "share": 0.123456
+    }  # fmt: skip
     executed = nbformat.read(home / "notebooks" / "01_first_steps.ipynb", as_version=4)
     assert any(sys.executable in str(cell.get("outputs")) for cell in executed.cells)
     pages = [home / "index.html", *(home / "notebooks").glob("*.html")]
@@ -144,7 +147,18 @@ def test_the_whole_run(folder, tmp_path):
     for page in pages:
         assert not re.search(r'(src|href|url)\s*[=(]\s*["\']?(https?:)?//', page.read_text())
         assert "<script" not in page.read_text()
-    assert "ML-CS &lt;b&gt;" in pages[0].read_text()
+    index, first = pages[0].read_text(), (home / "notebooks" / "01_first_steps.html").read_text()
+    assert "ML-CS &lt;b&gt;" in index
+    assert "<p>what is one and one?</p>" in index
+    assert index.count("3 times &lt;b&gt;") == 2, "in the list of findings and beside the notebook"
+    assert "<summary>parameters</summary>" in first
+    assert "# of this run" in first
+    assert "injected" not in first
+    assert "log, 20 lines: … step 20</summary>" in first
+    shown = re.sub(r"<details.*?</details>", "", first, flags=re.DOTALL)
+    assert "sum 2 PASSIVE" in shown
+    assert "step 20" not in shown
+    assert "import os" not in shown
 
     status, text = run(folder, tmp_path, parameters={"TIMES": 3})
     assert status == 0
