@@ -20,7 +20,7 @@ import pandas as pd
 
 from cslab.evaluation.measures import SETTINGS, by_pair, by_setting
 from cslab.evaluation.significance import bootstrap_interval, compare
-from cslab.languages import MIXED, is_pool
+from cslab.languages import is_pool
 from cslab.store import CslabError, nearest
 from cslab.workbench.imports import quick_schemas
 from cslab.workbench.style import PALETTE, colour, escape, language_name
@@ -50,6 +50,7 @@ def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
         )
         .configure_legend(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=260, titleLimit=260)
         .configure_header(labelFontSize=13, titleFontSize=12, titleFontWeight="normal")
+        .configure_title(fontSize=13, fontWeight="normal")
     )
 
 
@@ -140,7 +141,7 @@ def _names(codes: Iterable[str]) -> dict[str, str]:
     """Codes in the order given, pools last, with the names that axes show."""
     ordered = list(dict.fromkeys(codes))
     ordered.sort(key=is_pool)
-    return {code: "pool of all" if code == MIXED else language_name(code) for code in ordered}
+    return {code: language_name(code) for code in ordered}
 
 
 def _of_systems(scores: pd.DataFrame, systems: Sequence[str], measure: str) -> None:
@@ -197,16 +198,22 @@ def _map(table: pd.DataFrame, systems: Sequence[str], title: str, scale: alt.Sca
     rows["label"] = rows["value"].map(number.format) + rows.get("mark", "")
     kept = [c for c in ("system", "query", "document", "value", "label", "queries") if c in rows]
     angled = alt.Axis(labelAngle=-35)
-    base = alt.Chart(rows[kept], width=alt.Step(54), height=alt.Step(34)).encode(
-        x=alt.X("document:N", sort=list(documents.values()), title="language of the documents", axis=angled),
-        y=alt.Y("query:N", sort=list(queries.values()), title="language of the queries"),
-        tooltip=[c for c in kept if c != "label"],
-    )
-    cells = base.mark_rect(stroke="white", strokeWidth=2).encode(color=alt.Color("value:Q", title=title, scale=scale))
-    chart = alt.layer(cells, base.mark_text(fontSize=12, color="black").encode(text="label:N"))
+
+    def one(part: pd.DataFrame) -> alt.LayerChart:
+        base = alt.Chart(part[kept], width=alt.Step(54), height=alt.Step(34)).encode(
+            x=alt.X("document:N", sort=list(documents.values()), title="language of the documents", axis=angled),
+            y=alt.Y("query:N", sort=list(queries.values()), title="language of the queries"),
+            tooltip=[c for c in kept if c != "label"],
+        )
+        shades = alt.Color("value:Q", title=title, scale=scale)
+        cells = base.mark_rect(stroke="white", strokeWidth=2).encode(color=shades)
+        return alt.layer(cells, base.mark_text(fontSize=12, color="black").encode(text="label:N"))
+
     if len(systems) == 1:
-        return chart
-    return chart.facet(alt.Facet("system:N", title=None, sort=list(systems)), columns=2)
+        return one(rows)
+    # Panels of their own: a facet draws axes for an empty place of its last row, too.
+    maps = [one(rows[rows["system"] == name]).properties(title=name) for name in systems]
+    return alt.concat(*maps, columns=2)
 
 
 def settings_bars(scores: pd.DataFrame, measure: str = "MRR@10") -> alt.TopLevelMixin:
@@ -259,6 +266,7 @@ def realised_share_chart(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> al
     table["expected share"] = table["requested"] * table["coverage"]
     codes = list(dict.fromkeys(table["language"]))
     table["language"] = table["language"].map(language_name)
+    most = max(0.1, float(table[["switched share", "requested"]].to_numpy().max()))
     base = alt.Chart(table, width=230, height=alt.Step(24)).encode(
         y=alt.Y("language:N", sort=[language_name(c) for c in codes], title=None),
         tooltip=["side", "language", "requested", "coverage", "expected share", "switched share", "drawn"],
@@ -267,8 +275,8 @@ def realised_share_chart(rows: pd.DataFrame | Sequence[Mapping[str, Any]]) -> al
         x=alt.X(
             "switched share:Q",
             title="switched, of the words drawn",
-            axis=_SHARES,
-            scale=alt.Scale(domain=[0, 1]),
+            axis=alt.Axis(format="%", tickCount=5),
+            scale=alt.Scale(domain=[0, most]),
         ),
         color=alt.Color("language:N", scale=_language_scale(codes), legend=None),
     )

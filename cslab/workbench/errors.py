@@ -222,7 +222,8 @@ class ErrorExplorer(Explorer):
         """Systems, languages, order and filters."""
         filters = self.filters.words()
         said = f"{self.first.value} and {self.second.value}, {pair_name(self.pair)}; queries: {self.order.value}"
-        return f"{said}; found: up to rank {self.k.value}{'; ' + filters if filters else ''}"
+        found = "first" if self.k.value == 1 else f"among the first {self.k.value}"
+        return f"{said}; an answer is found if it is {found}{'; ' + filters if filters else ''}"
 
     def static(self) -> str:
         """Bars with the queries they stand for, the first of the listed queries, and one of them switched."""

@@ -15,7 +15,7 @@ import pandas as pd
 
 from cslab.evaluation.measures import RANKS, by_pair
 from cslab.evaluation.significance import compare
-from cslab.languages import MIXED, is_pool
+from cslab.languages import is_pool
 from cslab.store import CslabError, nearest
 from cslab.workbench import html
 from cslab.workbench.contrast import pair_name
@@ -101,10 +101,10 @@ def matrix_html(table: pd.DataFrame, caption: str, signed: bool) -> str:
         signed: whether they are differences.
     """
     asked, told = languages(list(table.index), 0), languages(list(table.index), 1)
-    head = "".join(f'<th scope="col" class="cs-n">{html.escape(_short(code))}</th>' for code in told)
+    head = "".join(f'<th scope="col" class="cs-n">{html.escape(language_name(code))}</th>' for code in told)
     body = ""
     for query in asked:
-        row = f'<th scope="row">{html.escape(_short(query))}</th>'
+        row = f'<th scope="row">{html.escape(language_name(query))}</th>'
         for document in told:
             row += _cell(table, f"{query}-{document}", signed)
         body += f"<tr>{row}</tr>"
@@ -126,10 +126,6 @@ def told(row: pd.Series, pair: str, signed: bool) -> str:
     """A cell in words."""
     p = f", p = {row['p']:.2g} (Holm)" if signed else ""
     return f"{pair_name(pair)}: {label(row, signed)}{p}, {row['queries']} queries"
-
-
-def _short(code: str) -> str:
-    return f"pool {code.removeprefix(MIXED)}".strip() if is_pool(code) else language_name(code)
 
 
 class MatrixExplorer(Explorer):
@@ -200,10 +196,10 @@ class MatrixExplorer(Explorer):
             widget.close()
         table = self.table
         asked, answered = languages(list(table.index), 0), languages(list(table.index), 1)
-        self.grid.layout.grid_template_columns = f"8rem repeat({len(answered)}, minmax(4.2rem, 6rem))"
-        found: list[w.Widget] = [w.Label("query \\ document"), *(w.Label(_short(code)) for code in answered)]
+        self.grid.layout.grid_template_columns = f"8rem repeat({len(answered)}, minmax(4.2rem, 7.5rem))"
+        found: list[w.Widget] = [w.Label("query \\ document"), *(w.Label(language_name(code)) for code in answered)]
         for query in asked:
-            found.append(w.Label(_short(query)))
+            found.append(w.Label(language_name(query)))
             found += [self._button(table, f"{query}-{document}") for document in answered]
         self.grid.children = found
         return self._said()

@@ -217,7 +217,7 @@ def test_bars_open_their_queries():
 def test_the_static_twin_names_the_missed_queries_and_shows_the_first():
     twin = ErrorExplorer(experiment()).static()
     well_formed(twin)
-    assert "A and B, English → German; queries: differ most; found: up to rank 1" in twin
+    assert "A and B, English → German; queries: differ most; an answer is found if it is first" in twin
     assert twin.count("<details open>") == 1
     assert "Why B misses" in twin
     assert "What if" not in twin
