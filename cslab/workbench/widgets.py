@@ -15,9 +15,9 @@ import ipywidgets as w
 
 from cslab.lexicon.lexicon import Lexicon
 from cslab.store import CslabError
-from cslab.switching.choices import STOPWORDS
+from cslab.switching.choices import STOPWORDS, stopwords_of
 from cslab.switching.draw import SIDES, Key
-from cslab.switching.policy import POLICIES, Policy, policy_named
+from cslab.switching.policy import POLICIES, Policy, policy_named, with_rate
 from cslab.switching.share import Tally
 from cslab.switching.switch import Switched, switch
 from cslab.text import fold
@@ -28,6 +28,7 @@ from cslab.workbench.style import GREY, PALETTE, colour, language_name
 __all__ = ["LexiconExplorer", "SwitchExplorer", "show"]
 
 ORIGINAL = "no switching"
+OWN = "own"  # the lexicons that an explorer begins with
 LISTED = 200  # most entries of a picker
 
 
@@ -48,6 +49,9 @@ class SwitchExplorer(Explorer):
         other: str = ORIGINAL,
         encoder: Any = None,
         seed: int = 1,
+        probability: float | None = None,
+        further: Mapping[str, Mapping[str, Lexicon]] | None = None,
+        example: int | None = 0,
     ) -> None:
         """Builds the widget.
 
@@ -58,10 +62,15 @@ class SwitchExplorer(Explorer):
             other: a second policy to compare with, or `no switching`.
             encoder: a cross-encoder that scores the pair before and after switching, if given.
             seed: of the draws.
+            probability: p that the two policies begin with, as a profile may set it, in place of the published one.
+            further: name → lexicons of another source, to choose in place of the first.
+            example: the number of the one to begin with; None: of the first twenty, that with most words switched.
         """
         if not lexicons or not examples:
             raise CslabError("SwitchExplorer: give at least one lexicon and one (query, document) example")
-        self.lexicons, self.encoder = dict(lexicons), encoder
+        self.held, self.encoder = {OWN: dict(lexicons), **(further or {})}, encoder
+        self.which = field(w.Dropdown, "lexicons", OWN, "16rem", options=list(self.held))
+        self.rate = {} if probability is None else dict.fromkeys((policy, other), probability)
         self.source = next(iter(lexicons.values())).source
         # What is asked for is offered too: if a lexicon is lacking the view says which, a wrong name is told at once.
         asked = [policy_named(name, self.source).name for name in (policy, other) if name != ORIGINAL]
@@ -77,12 +86,24 @@ class SwitchExplorer(Explorer):
         self.other = field(w.Dropdown, "beside it", other, "16rem", options=[ORIGINAL, *names])
         targets = [code for code in lexicons if code != self.source]
         self.languages = {code: field(w.Checkbox, language_name(code), True, indent=False) for code in targets}
-        start = policy_named(policy, self.source)
+        start = self._published(policy)
         self.rates = {side: rate(f"p {side}", start.rate(side)) for side in SIDES}
         self.seed = field(w.BoundedIntText, "seed", seed, "9rem", min=0, max=10**6)
         self.epoch = field(w.BoundedIntText, "epoch", 0, "9rem", min=0, max=10**6)
         rows = [[self.example], [*self.texts.values()], [self.policy, self.other, self.seed, self.epoch]]
-        super().__init__([*rows, [*self.rates.values()], [*self.languages.values()]])
+        rows += [[*([self.which] if further else []), *self.rates.values()], [*self.languages.values()]]
+        super().__init__(rows)
+        self.example.value = self._most_switched(range(min(20, len(picks)))) if example is None else example
+
+    def _most_switched(self, numbers: Iterable[int]) -> int:
+        """The example of which the first policy switches most words, the first of several."""
+        policy, keys = self.policies()[0], {n: Key(self.seed.value, self.epoch.value, n) for n in numbers}
+
+        def count(n: int) -> int:
+            texts = zip(SIDES, self.examples[n], strict=True)
+            return sum(len(switch(text, self.lexicons, policy, keys[n], side).spans) for side, text in texts)
+
+        return max(keys, key=count)
 
     def react(self, control: w.Widget) -> None:
         """An example brings its texts, a policy its published p; BL-CS has languages of its own."""
@@ -91,15 +112,25 @@ class SwitchExplorer(Explorer):
                 self.texts[side].value = text
         if control is self.policy:
             for side, slider in self.rates.items():
-                slider.value = policy_named(control.value, self.source).rate(side)
+                slider.value = self._published(control.value).rate(side)
         fixed = all(name == ORIGINAL or name.startswith("BL-CS") for name in (self.policy.value, self.other.value))
-        for box in self.languages.values():
-            box.disabled = fixed
+        for code, box in self.languages.items():
+            box.disabled = fixed or code not in self.lexicons
+
+    @property
+    def lexicons(self) -> Mapping[str, Lexicon]:
+        """Those of the chosen source."""
+        return self.held[self.which.value]
 
     @property
     def chosen(self) -> list[str]:
-        """The languages that are ticked."""
-        return [code for code, box in self.languages.items() if box.value]
+        """The languages that are ticked and that the chosen source has."""
+        return [code for code, box in self.languages.items() if box.value and code in self.lexicons]
+
+    def _published(self, name: str) -> Policy:
+        """A policy with its published p, or with the profile's where it is one of the two asked for."""
+        policy = policy_named(name, self.source)
+        return with_rate(policy, self.rate[name]) if name in self.rate else policy
 
     def policies(self) -> list[Policy]:
         """The first policy with the sliders' p, then the second, if any, with its own; both in the ticked languages."""
@@ -108,7 +139,7 @@ class SwitchExplorer(Explorer):
         return found if self.other.value == ORIGINAL else [*found, self._with_languages(self.other.value)]
 
     def _with_languages(self, name: str) -> Policy:
-        policy = policy_named(name, self.source)
+        policy = self._published(name)
         if policy.name.startswith("BL-CS") or set(policy.languages) == {self.source}:
             return policy
         if not self.chosen:
@@ -159,7 +190,8 @@ class SwitchExplorer(Explorer):
         """Policies, p, languages, seed and epoch."""
         rates = ", ".join(f"p {side} {slider.value:g}" for side, slider in self.rates.items())
         names = ", ".join(map(language_name, self.chosen))
-        return f"{self.policy.value}, {rates}; {names}; seed {self.seed.value}, epoch {self.epoch.value}"
+        source = f"{self.which.value} lexicons; " if len(self.held) > 1 else ""
+        return f"{self.policy.value}, {rates}; {source}{names}; seed {self.seed.value}, epoch {self.epoch.value}"
 
 
 def usable_policies(lexicons: Mapping[str, Lexicon], source: str) -> list[str]:
@@ -191,7 +223,7 @@ class LexiconExplorer(Explorer):
 
         Args:
             lexicons: target language → lexicon.
-            word: the word to begin with (default: the first that all lexicons have).
+            word: the word to begin with (default: the most frequent that all lexicons have and that is no stop-word).
             tokens: running words of a collection, for coverage and for words to suggest.
             neighbours: word → language → (word, similarity), nearest first.
             top: translations shown per language.
@@ -204,7 +236,9 @@ class LexiconExplorer(Explorer):
             counted[token] = counted.get(token, 0) + 1
         self.coverage = _coverage(self.lexicons, counted)
         known = [set(lexicon) for lexicon in lexicons.values()]
-        frequent = sorted(counted, key=lambda t: -counted[t]) or next(iter(lexicons.values()))
+        source = next(iter(lexicons.values())).source
+        stop = stopwords_of(source) if source in STOPWORDS else frozenset()
+        frequent = sorted(counted, key=lambda t: (t in stop, -counted[t])) or next(iter(lexicons.values()))
         everywhere = [t for t in frequent if len(t) > 2 and all(t in words for words in known)]
         suggested = everywhere[:LISTED] or list(next(iter(lexicons.values())))[:LISTED]
         self.word = field(w.Combobox, "word", word or suggested[0], "22rem", options=suggested, continuous_update=False)

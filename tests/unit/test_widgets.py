@@ -119,6 +119,38 @@ def test_two_equal_policies_stand_side_by_side(switching):
     assert "ML-CS (p = 0.5 / 0.5) again" in switching.view.value
 
 
+def test_p_begins_at_the_profiles_and_follows_the_policy():
+    explorer = SwitchExplorer(LEXICONS, EXAMPLES, "ML-CS", "BL-CS en-de", probability=0.2)
+    assert "ML-CS (p = 0.2 / 0.2)" in explorer.view.value
+    assert "BL-CS en-de (p = 0 / 0.2)" in explorer.view.value
+    explorer.policy.value = "CoSDA-ML"
+    assert explorer.rates["query"].value == 0.8
+    explorer.policy.value = "ML-CS"
+    assert explorer.rates["query"].value == 0.2
+
+
+def test_lexicons_of_another_source_can_be_chosen():
+    names = {"de": Lexicon.from_pairs("en", "de", [("fox", "Reineke")])}
+    explorer = SwitchExplorer(LEXICONS, EXAMPLES, further={"names": names})
+    for side in explorer.rates:
+        explorer.rates[side].value = 1.0
+    assert "own lexicons; German, Arabic" in explorer.settings()
+    assert changes(explorer, explorer.which, "names")
+    assert "Reineke" in explorer.view.value
+    assert "names lexicons; German;" in explorer.settings()
+    assert explorer.languages["ar"].disabled
+    explorer.which.value = "own"
+    assert not explorer.languages["ar"].disabled
+
+
+def test_it_may_begin_with_the_example_that_tells_most():
+    plain = ("Nothing of it.", "Is known.")
+    explorer = SwitchExplorer(LEXICONS, [plain, plain, EXAMPLES[0]], probability=1.0, example=None)
+    assert explorer.example.value == 2
+    assert explorer.texts["query"].value == EXAMPLES[0][0]
+    assert SwitchExplorer(LEXICONS, [plain, EXAMPLES[0]], example=1).texts["document"].value == EXAMPLES[0][1]
+
+
 def test_scores_of_an_encoder_are_shown(tmp_path):
     from tests.tiny import tiny_encoder
 
@@ -143,7 +175,7 @@ def test_show_adds_the_twin_only_where_no_one_looks_on(switching, monkeypatch):
     monkeypatch.setenv(HEADLESS, "1")
     show(switching, main=True)
     twin, options = shown[-1]
-    assert options["metadata"] == {"cslab": {"main": True}}
+    assert options["metadata"] == {"cslab": {"main": True, "caption": switching.settings()}}
     assert twin.data == switching.static()
 
 
@@ -165,6 +197,8 @@ def test_the_lexicon_explorer_looks_words_up_and_counts_coverage():
     assert changes(explorer, explorer.word, " ")
     assert "Type a word" in explorer.view.value
     assert LexiconExplorer(LEXICONS).word.value in LEXICONS["de"]
+    articles = {"de": Lexicon.from_pairs("en", "de", [("the", "der"), ("fox", "Fuchs")])}
+    assert LexiconExplorer(articles, tokens=tokens).word.value == "fox", "stop-words come last"
 
 
 @pytest.mark.parametrize(
