@@ -1,18 +1,20 @@
-"""What an experiment shows and costs: tables as files, the claims judged, the effect of the released code's errors.
+"""What an experiment shows and costs: its lexicons, tables as files, the claims judged, the released code's errors.
 
 Reads the scores of a lab; writes tables where it is told to.
 
+    lexicon_table(lexicon_sources(lab), texts)     # how large each lexicon is, and how much of the text it knows
     write_tables(tables_of(lab), "tables")         # scores.md, scores.csv, scores.tex, tests.md, …
     claims_of(lab)[["id", "ours", "verdict"]]
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from cslab.collections.atlas import atlas_lexicon
 from cslab.collections.mmarco_cost import estimate
 from cslab.config import Profile
 from cslab.evaluation.breakdown import overlaps
@@ -23,9 +25,13 @@ from cslab.evaluation.significance import compare
 from cslab.evaluation.tables import paper_table, with_deviation
 from cslab.languages import is_pool
 from cslab.languages import pair as split_pair
+from cslab.lexicon.dictionaries import read_dictionary
+from cslab.lexicon.lexicon import Lexicon
+from cslab.lexicon.quality import coverage, evaluate
 from cslab.sources import training_languages
+from cslab.sources.places import locate
 from cslab.store import CslabError, nearest
-from cslab.systems import PLAIN, systems_of
+from cslab.systems import PLAIN, TITLES, WORDS, systems_of
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
@@ -42,6 +48,89 @@ def variant_of(profile: Profile) -> str:
 def baseline_of(profile: Profile) -> str:
     """The system that others are compared with: Zero-shot, or else the first condition."""
     return (BASELINE if BASELINE in profile.conditions else profile.conditions[0]) + variant_of(profile)
+
+
+def contrast_of(lab: "Lab", table: pd.DataFrame, system: str = "") -> tuple[str, str]:
+    """The two systems to look at side by side: a baseline, and what it is to be told from.
+
+    Args:
+        lab: the experiment.
+        table: systems by setting, as `by_setting` gives them.
+        system: the second of the two; empty: the best of those trained on switched text for every pair, or else of all.
+
+    Returns:
+        The baseline's condition with the second system's vocabulary, if that was scored, else the baseline; the system.
+
+    Raises:
+        CslabError: for a system that was not scored, or if there is nothing but the baseline.
+    """
+    scored = {s.name: s for s in lab.systems() if s.name in table.index}
+    if system and system not in scored:
+        raise CslabError(f"system '{system}' was not scored on every setting; {nearest(system, list(scored))}")
+    baseline = baseline_of(lab.profile)
+    condition = baseline.removesuffix("+vocab")
+    others = [name for name, s in scored.items() if s.condition.name != condition]
+    others = others or [name for name in scored if name != baseline]
+    if not others and not system:
+        raise CslabError(f"profile {lab.profile.name}: no system but {baseline} was scored; name further conditions")
+    switched = [name for name in others if scored[name].ranker.condition.policy] or others
+    second = system or str(table.loc[switched].mean(axis=1).idxmax())
+    alike = condition + ("+vocab" if scored[second].extended else "")
+    return (alike if alike in scored and alike != second else baseline), second
+
+
+# --- lexicons ------------------------------------------------------------------------------------------------
+
+
+def lexicon_sources(lab: "Lab") -> dict[str, tuple["Lab", str]]:
+    """Where lexicons of a profile come from: its `own`, its alternatives and its titles, each as a lab and a kind."""
+    settings = lab.profile.lexicon
+    varied = lab.variations("lexicon") if settings.alternatives else {"own": lab}
+    found = {label.removeprefix("lexicon="): (one, WORDS) for label, one in varied.items()}
+    return found | ({TITLES: (lab, TITLES)} if settings.titles else {})
+
+
+def gold_lexicons(profile: Profile, pattern: str = "") -> dict[str, Lexicon]:
+    """Test dictionaries by language: those of a pattern, or the atlas's own for lexicons that are made from its text.
+
+    Args:
+        profile: whose languages are asked for.
+        pattern: a file with `{language}` in its name, looked up as the profile's own folders are.
+    """
+    codes = profile.lexicon.languages
+    if pattern:
+        files = {code: locate(pattern.replace("{language}", code), "GOLD") for code in codes}
+        return {code: read_dictionary(file, "en", code) for code, file in files.items()}
+    made = profile.collection.source == "atlas" and (profile.lexicon.source != "atlas" or profile.lexicon.alternatives)
+    return {code: atlas_lexicon(code) for code in codes} if made else {}
+
+
+def lexicon_table(
+    sources: Mapping[str, tuple["Lab", str]], texts: Iterable[str], gold: Mapping[str, Lexicon] | None = None
+) -> pd.DataFrame:
+    """How large the lexicons are, how much of running text they know, and how right they are.
+
+    Args:
+        sources: as of `lexicon_sources`.
+        texts: texts of the lexicons' source language.
+        gold: target language → test dictionary.
+
+    Returns:
+        Rows `lexicon, language, entries, translations` (a word, mean), then shares in %: `identities` (words whose best
+        translation is the word itself, of those read), `tokens` (running words known), `types` (different words known)
+        and, with gold, `P@1` (of its words, those whose first translation is right).
+    """
+    texts, rows = list(texts), []
+    for name, (lab, kind) in sources.items():
+        facts = {recipe.path.name: recipe.make().summary for recipe in lab._lexicons(kind)}
+        for code, lexicon in lab.lexicons(kind).items():
+            known, count = coverage(lexicon, texts), sum(map(len, lexicon.entries.values()))
+            row = {"lexicon": name, "language": code, "entries": len(lexicon)}
+            row |= {"translations": count / max(1, len(lexicon)), "identities": 100 * facts[code]["identity share"]}
+            row |= {"tokens": 100 * known.token_share, "types": 100 * known.type_share}
+            right = evaluate(lexicon, gold[code]).summary["P@1 (all)"] if gold and code in gold else None
+            rows.append(row | ({"P@1": None if right is None else 100 * right} if gold else {}))
+    return pd.DataFrame(rows)
 
 
 # --- tables --------------------------------------------------------------------------------------------------

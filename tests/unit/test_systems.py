@@ -33,7 +33,7 @@ def test_unknown_conditions_and_missing_titles_are_refused():
     with pytest.raises(CslabError, match="ablation 'q' is not known"):
         open_lab("smoke", ["ablations=[q]"])
     with pytest.raises(CslabError, match=r"has nothing to compare; set lexicon\.alternatives"):
-        open_lab("smoke", ["ablations=[lexicon]"])
+        open_lab("smoke", ["ablations=[lexicon]", "lexicon.alternatives={}"])
 
 
 def test_the_robust_grids_name_methods_that_exist():
