@@ -9,7 +9,7 @@ beside the training, and is its own static twin.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from cslab.workbench.style import PALETTE, escape
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
+    from cslab.systems import System
 
 PAUSE = 1.0  # seconds between two looks at the logs
 WIDTH, HEIGHT = 200, 64  # of a small chart, in pixels
@@ -127,6 +128,13 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return []
 
 
+def ranker_names(systems: Iterable["System"]) -> dict[str, str]:
+    """Slug of each system's ranker → what it is called: its condition, pair, and seed where there are several."""
+    rankers = [system.ranker for system in systems]
+    several = len({ranker.seed for ranker in rankers}) > 1
+    return {r.slug: " ".join(filter(None, (r.name, r.pair, f"seed {r.seed}" if several else ""))) for r in rankers}
+
+
 class TrainingView(Explorer):
     """Follows the logs of a lab's rankers; a button looks again once the notebook is idle."""
 
@@ -138,7 +146,8 @@ class TrainingView(Explorer):
             pause: seconds between two looks at the logs.
         """
         self.lab, self.pause = lab, pause
-        self.folders = {slug: lab.folder / "models" / slug for slug in (system.ranker.slug for system in lab.systems())}
+        names = ranker_names(lab.systems())
+        self.folders = {name: lab.folder / "models" / slug for slug, name in names.items()}
         again = w.Button(description="Look again", tooltip="Reads the logs anew")
         again.on_click(lambda _: self.refresh())
         self._over = threading.Event()

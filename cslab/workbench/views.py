@@ -7,13 +7,18 @@ Pure functions over records; each returns HTML, or a frame that Jupyter shows as
 
 import platform
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from cslab.collections.collection import Collection
 from cslab.store import CslabError, nearest
-from cslab.workbench.html import bare, columns, text_html
+from cslab.switching.draw import SIDES, Key, Side
+from cslab.workbench.html import bare, columns, switched_html, text_html
 from cslab.workbench.style import escape, language_name
+
+if TYPE_CHECKING:
+    from cslab.training.conditions import SourceTexts, TranslatedTexts
 
 
 def parallel_html(collection: Collection, qid: str) -> str:
@@ -36,14 +41,32 @@ def parallel_html(collection: Collection, qid: str) -> str:
     return columns(shown)
 
 
-def training_pair_html(pairs: Mapping[str, tuple[str, str]]) -> str:
-    """The (query, document) texts that rankers read for the same training pair, one above the other."""
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{text_html(query, '')}</td><td>{text_html(document, '')}</td></tr>"
-        for name, (query, document) in pairs.items()
-    )
+def training_pair_html(readers: Mapping[str, "SourceTexts | TranslatedTexts"], index: int = 0, epoch: int = 0) -> str:
+    """The texts that rankers read for one and the same training pair, one above the other, switched words marked.
+
+    Args:
+        readers: name → what a ranker reads (`Lab.texts`).
+        index: of the pair.
+        epoch: whose draw is shown.
+    """
+    rows = ""
+    for name, reader in readers.items():
+        (named,), (texts,) = reader.named(epoch, [index]), reader(epoch, [index])
+        cells = "".join(
+            f"<td>{_as_read(reader, side, *about, text, epoch)}</td>"
+            for side, about, text in zip(SIDES, named, texts, strict=True)
+        )
+        rows += f'<tr><th scope="row" class="cs-name">{escape(name)}</th>{cells}</tr>'
     head = "<tr><th></th><th>query</th><th>document</th></tr>"
     return columns({"": f"<table>{head}{rows}</table>"}) if rows else bare("")
+
+
+def _as_read(reader: "SourceTexts | TranslatedTexts", side: Side, code: str, key: str, text: str, epoch: int) -> str:
+    switcher = getattr(reader, "switcher", None)
+    if switcher is None:
+        return f'<div class="cs-text">{text_html(text, code)}</div>'
+    original = reader.held(side)[code][key]
+    return switched_html(switcher(original, Key(reader.seed, epoch, key), side), code, legend=False)
 
 
 def machine() -> pd.DataFrame:
@@ -56,7 +79,9 @@ def machine() -> pd.DataFrame:
 
     from cslab import __version__
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    cpu = f"CPU, {threads} thread{'s' * (threads > 1)}"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     found = {"cslab": __version__, "Python": platform.python_version(), "device": device}
     found |= {module.__name__: module.__version__ for module in (torch, transformers, datasets, accelerate, altair)}
     return pd.DataFrame(found.items(), columns=["what", "is"]).set_index("what")

@@ -102,7 +102,8 @@ def test_it_begins_with_a_title_and_ends_with_its_summary(path):
     first = cells(path)[0]
     assert first["cell_type"] == "markdown"
     assert first["source"].startswith("# ")
-    assert f"finish(lab, {int(path.stem[:2])}" in cells(path, "code")[-1]["source"]
+    assert "\n**Question:** " in first["source"]
+    assert f"finish(lab, {int(path.stem[:2])}, seen" in cells(path, "code")[-1]["source"]
 
 
 @each

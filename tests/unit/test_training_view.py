@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from cslab.store import CslabError
+from cslab.systems import System
+from cslab.training.conditions import CONDITIONS
 from cslab.workbench.execute import HEADLESS
-from cslab.workbench.training import TrainingView, read_log, thinned, training_html
+from cslab.workbench.training import TrainingView, ranker_names, read_log, thinned, training_html
 from tests.unit.test_html import well_formed
 
 ROWS = [{"step": s, "loss": 1 / s, "pairs_per_s": 100.0 + s, "seconds": 2.0 * s} for s in range(10, 101, 10)]
@@ -21,10 +23,7 @@ def write(folder, rows, tail=""):
 
 def small_lab(folder):
     profile = SimpleNamespace(name="small", training=SimpleNamespace(steps=100))
-    systems = [
-        SimpleNamespace(ranker=SimpleNamespace(slug="zero-shot-s1")),
-        SimpleNamespace(ranker=SimpleNamespace(slug="ml-cs-s1")),
-    ]
+    systems = [System(CONDITIONS[name], False, None, 1) for name in ("Zero-shot", "ML-CS")]
     return SimpleNamespace(folder=folder, profile=profile, systems=lambda: iter(systems))
 
 
@@ -39,6 +38,14 @@ def test_the_view_says_where_each_ranker_is():
     dev = training_html({"a": [row | {"dev": 0.3} for row in ROWS]}, 100)
     assert "dev score" in dev
     assert "scale -0.200 to 0.800" in dev  # a flat line lies in the middle
+
+
+def test_rankers_are_called_as_in_tables():
+    plain, translated = CONDITIONS["Zero-shot"], CONDITIONS["Zero-shot Translate-Test"]
+    systems = [System(plain, False, None, 1), System(translated, False, None, 1), System(plain, True, "en-de", 1)]
+    names = ranker_names(systems)
+    assert names == {"zero-shot-s1": "Zero-shot", "zero-shot+vocab-en-de-s1": "Zero-shot+vocab en-de"}
+    assert list(ranker_names([*systems, System(plain, False, None, 2)]).values())[-1] == "Zero-shot seed 2"
 
 
 def test_long_logs_are_thinned():
