@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +30,7 @@ READY = """() => { const session = window.jupyterapp?.shell.currentWidget?.sessi
 RUN = """limit => Promise.race([jupyterapp.commands.execute("notebook:run-all-cells"),
   new Promise((_, refuse) => setTimeout(() => refuse(new Error("cells still running")), limit))])"""
 PROFILE = 'PROFILE: str = \\"demo\\"'  # as notebooks have it in their files
+SETTINGS = "SETTINGS: list = []"
 LIMIT = 120_000  # milliseconds to wait for anything: machines of a CI are slow
 
 _lacking = "Chromium (apt-get install chromium)" if not PROGRAM else "" if find_spec("playwright") else "playwright"
@@ -95,10 +96,17 @@ def set_notebooks(folder: Path, profile: str) -> None:
     """Copies the numbered notebooks to a new folder, set to a profile."""
     folder.mkdir()
     for path in NUMBERED:
-        text = path.read_text(encoding="utf-8")
-        if text.count(PROFILE) != 1:
-            raise ValueError(f"{path.name}: its parameters have no line {PROFILE}")
-        (folder / path.name).write_text(text.replace(PROFILE, PROFILE.replace("demo", profile)), encoding="utf-8")
+        set_notebook(path, folder / path.name, {PROFILE: PROFILE.replace("demo", profile)})
+
+
+def set_notebook(path: Path, copy: Path, lines: Mapping[str, str]) -> None:
+    """Copies a notebook with other values in its parameters: beginnings of its lines, and what takes their place."""
+    text = path.read_text(encoding="utf-8")
+    for line, other in lines.items():
+        if text.count(line) != 1:
+            raise ValueError(f"{path.name}: its parameters have no line {line}")
+        text = text.replace(line, other)
+    copy.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -152,11 +160,16 @@ def _wait_for(address: str, log: Path, limit: float = 120) -> None:
     pytest.fail(f"JupyterLab did not start in {limit} s: {log.read_text()[-2000:]}")
 
 
-def run_all(page: Any, url: str) -> None:
-    """Opens a notebook in JupyterLab, runs all its cells as its menu does, and waits until the last has ended."""
+def open_notebook(page: Any, url: str) -> None:
+    """Opens a notebook in JupyterLab and waits until its kernel is ready."""
     page.goto(url)
     page.wait_for_function(READY)
     page.wait_for_selector(".jp-Spinner", state="hidden")
+
+
+def run_all(page: Any, url: str) -> None:
+    """Opens a notebook in JupyterLab, runs all its cells as its menu does, and waits until the last has ended."""
+    open_notebook(page, url)
     page.evaluate(RUN, 3 * LIMIT)
     failed = page.locator(FAILED)
     assert failed.count() == 0, failed.first.inner_text()[-2000:]

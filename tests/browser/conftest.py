@@ -4,7 +4,11 @@ import shutil
 
 import pytest
 
-from tests.browser.chromium import chromium, lab, set_notebooks
+from tests.browser.chromium import PROFILE, SETTINGS, chromium, lab, set_notebook, set_notebooks
+from tests.smoke import NUMBERED
+
+LIVE = "live.ipynb"  # notebook 04 with one ranker that has not been trained yet, long enough to watch
+LIVE_STEPS = 150
 
 
 @pytest.fixture(scope="package")
@@ -21,5 +25,10 @@ def served(smoke, tmp_path_factory) -> str:
     work = tmp_path_factory.mktemp("lab")
     shutil.copytree(smoke.outputs, work / "outputs")
     set_notebooks(work / "notebooks", "smoke")
+    settings = ["name=live", "conditions=[Zero-shot]", f"training.steps={LIVE_STEPS}"]
+    listed = ", ".join(f'\\"{setting}\\"' for setting in settings)
+    values = {PROFILE: PROFILE.replace("demo", "smoke"), SETTINGS: SETTINGS.replace("[]", f"[{listed}]")}
+    (training,) = (path for path in NUMBERED if path.name.startswith("04"))
+    set_notebook(training, work / "notebooks" / LIVE, values)
     with lab(work / "notebooks", work, work / "outputs") as address:
         yield address

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from cslab.workbench.cases import MISSED
-from tests.browser.chromium import needs_chromium, run_all, tab
+from tests.browser.chromium import FAILED, needs_chromium, open_notebook, run_all, tab
+from tests.browser.conftest import LIVE, LIVE_STEPS
 from tests.browser.controls import EXPLORERS, Control, condition, controls, moved, reached_by_tab
 from tests.smoke import NUMBERED
 
@@ -100,3 +101,20 @@ def _theme(page, name: str, light: str) -> None:
 def test_nothing_is_asked_of_other_hosts_and_no_error_is_logged(opened):
     assert opened.tab.foreign(opened.address, opened.address.replace("http", "ws")) == []
     assert opened.tab.errors == []
+
+
+def test_the_training_view_moves_while_a_ranker_trains(browser, served):
+    with tab(browser, width=1400, height=1600) as found:
+        page = found.page
+        open_notebook(page, f"{served}/lab/tree/{LIVE}?reset")
+        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+        seen = page.locator(f"{EXPLORERS} .cslab", has_text=f"of {LIVE_STEPS}").first
+        seen.wait_for()
+        begun = seen.inner_text()
+        assert "about" in begun, "time left"
+        page.wait_for_function(f"document.body.innerText.includes('step {LIVE_STEPS} of {LIVE_STEPS}')")
+        assert seen.locator("polyline").count() >= 2
+        page.get_by_text("figures: 04.summary.json").wait_for()
+        found.shot("live-training", page.locator(EXPLORERS).first)
+        assert page.locator(FAILED).count() == 0
+        page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
