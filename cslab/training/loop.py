@@ -41,7 +41,7 @@ from cslab.store import CslabError, fingerprint, nearest
 from cslab.training.batches import Batch, Plan, batches
 from cslab.training.compiling import graphs_pay, width_multiple
 from cslab.training.flops import Meter
-from cslab.training.losses import loss_named
+from cslab.training.losses import guessing, loss_named
 from cslab.training.pairs import Pairs
 from cslab.training.reading import PairTexts, part_key, texts_key
 from cslab.training.record import Record
@@ -123,7 +123,8 @@ def train(
         trackers: names of Accelerate's trackers ("tensorboard", "wandb", …) that get what the log gets, or trackers.
 
     Returns:
-        Small numbers: steps, last loss, pairs per second, padding share, precision and why, device.
+        Small numbers: steps, last loss, pairs per second, padding share, precision and why, device, and whether the
+        loss came below that of guessing (`learnt`).
 
     Raises:
         CslabError: for settings or labels that do not fit, a checkpoint of something else, or a loss that is not
@@ -176,6 +177,7 @@ def train(
     encoder.tokenizer.model_max_length = length
     made = record.summary() | {"precision": step.precision, "because": step.because, "device": str(accelerator.device)}
     made |= {} if shard[1] == 1 else {"processes": shard[1]}
+    made |= {"learnt": record.learnt(guessing(loss, pairs.labels, pairs.group), progress)}
     _finish(encoder, record, accelerator, {**(card or {}), "training": asdict(settings), "figures": made})
     return made
 

@@ -325,6 +325,25 @@ def loss_named(name: str, labels: np.ndarray, group: int = 1) -> Loss:
     return loss
 
 
+def guessing(loss: Loss, labels: np.ndarray, group: int = 1) -> float:
+    """The loss of a ranker that gives all pairs the same score, the best one: what training has to get below.
+
+    Args:
+        loss: a row of the table.
+        labels: (pairs,), all that is trained on.
+        group: pairs in a group.
+
+    >>> round(guessing(LOSSES["bce"], np.array([1, 0, 0, 0, 0])), 4)  # the entropy of one in five
+    0.5004
+    >>> round(guessing(LOSSES["lce"], np.array([1, 0, 0, 0, 0]), group=5), 4)  # ln 5
+    1.6094
+    """
+    known = torch.tensor(labels, dtype=torch.float32)
+    # Losses that compare the pairs of a group do not see which constant it is.
+    score = torch.zeros(()) if loss.grouped else torch.logit(known.mean(), eps=1e-6)
+    return float(loss(score.expand(len(known)).contiguous(), known, group))
+
+
 def check_positives(labels: np.ndarray, group: int, who: str) -> None:
     """Makes sure that the first pair of every group has a label above 0.
 

@@ -29,6 +29,8 @@ from cslab.training.flops import Meter
 from cslab.training.watch import Tell, Watch
 from cslab.training.weights import Weights
 
+LEARNT = 0.98  # of the loss of guessing; what is above has learnt nothing to speak of
+
 
 @dataclass
 class Tally:
@@ -88,6 +90,7 @@ class Record:
     recent: Tally = field(default_factory=Tally)  # of all, since the last line of the log
     before: Tally = field(default_factory=Tally)
     last: float = math.nan  # loss in the last line of the log
+    late: Tally = field(default_factory=Tally)  # of all, over the last quarter of the steps
     clock: float = field(default_factory=time.monotonic)
 
     @property
@@ -126,6 +129,7 @@ class Record:
             weights.restore(held)
             watch.restore(held["watch"])
             record.step, record.recent, record.before = held["step"], Tally(**held["recent"]), Tally(**held["before"])
+            record.late = Tally(**held["late"])
         rank, count = processes()
         steps = summed(np.where(np.arange(count) == rank, record.step, 0)).tolist()
         if len(set(steps)) > 1:
@@ -175,6 +179,8 @@ class Record:
         """
         self.check()
         figures = self.recent.figures(self.meter)
+        if 4 * self.step > 3 * steps:
+            self.late = self.late.add(self.recent)
         self.before, self.recent, self.last = self.before.add(self.recent), Tally(), figures["loss"]
         row = {"step": self.step, **figures, "lr": lr, "seconds": round(self.before.seconds, 2)}
         if processes()[0] == 0:
@@ -187,6 +193,17 @@ class Record:
             speed = f"{figures['pairs_per_s']:,.0f} pairs/s, {left:,.0f} s left"
             progress(f"step {self.step} of {steps}: loss {figures['loss']:.4f}, {speed}")
 
+    def learnt(self, guess: float, progress: Progress | None) -> bool:
+        """Whether the loss of the last quarter is below that of guessing, by one part in fifty; if not, says so."""
+        if self.late.mean < LEARNT * guess:
+            return True
+        if progress:
+            progress(
+                f"nothing was learnt: the loss of the last steps, {self.late.mean:.3f}, is that of guessing "
+                f"({guess:.3f}); train for more steps, lower the share of switched words, or take easier negatives"
+            )
+        return False
+
     def save(self, weights: Weights) -> None:
         """Writes the checkpoint; all processes come here together.
 
@@ -197,6 +214,7 @@ class Record:
         state = weights.state()
         if processes()[0] == 0:
             held = {"key": self.key, "step": self.step, "recent": self.recent.plain(), "before": self.before.plain()}
+            held["late"] = self.late.plain()
             held |= {"watch": self.watch.state(), **state}
             with atomic_path(self.checkpoint) as temporary:
                 torch.save(held, temporary)

@@ -54,6 +54,7 @@ def test_training_learns_a_toy_task(tmp_path):
     assert summary["steps"] == 500
     assert summary["loss"] == log[-1]["loss"]
     assert summary["device"] == "cpu"
+    assert summary["learnt"]
     assert len(lines) == 11
     assert "fp32 (" in lines[0] or "bf16 (" in lines[0]
     saved = load_encoder(tmp_path / "run" / "model", device="cpu")
@@ -64,6 +65,16 @@ def test_training_learns_a_toy_task(tmp_path):
     card = json.loads((tmp_path / "run" / "model" / "card.json").read_text())
     assert card["training"]["steps"] == 500
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_training_that_learns_nothing_says_so(tmp_path):
+    texts = pair_texts(CONDITIONS["Zero-shot"], PAIRS, COLLECTION, {}, seed=1)
+    lines: list[str] = []
+    encoder = tiny_encoder(tmp_path / "tiny", hidden=64, dropout=0.0)
+    summary = train(encoder, PAIRS, texts, changed(lr=1e-9), tmp_path / "run", progress=lines.append)
+    assert not summary["learnt"]
+    assert lines[-1].startswith("nothing was learnt: ")
+    assert "that of guessing (0.693)" in lines[-1]  # one of two is right: ln 2
 
 
 def test_resumed_training_ends_with_the_same_weights(tmp_path, monkeypatch, one_thread):
