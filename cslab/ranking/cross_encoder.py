@@ -12,9 +12,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -24,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cslab.ahead import prefetched
 from cslab.ranking.first_token import first_token_only
 from cslab.ranking.pair_tokens import PairTokens, Progress, pair_tokens, token_batches, tokenizer_key
 from cslab.store import CslabError, nearest, write_json
@@ -32,7 +31,7 @@ ATLAS = Path(__file__).resolve().parents[2] / "data" / "atlas" / "encoder"
 PRECISIONS = ("auto", "fp32", "bf16")
 # Tokens in a batch, padding included: a GPU has to be kept busy, what a CPU works on should stay in its cache.
 BATCH_TOKENS = {"cuda": 65_536, "cpu": 2048}
-AHEAD, WAIT = 2, 32  # batches laid out ahead of the model; batches after which a GPU is asked for scores
+WAIT = 32  # batches after which a GPU is asked for scores
 
 
 @dataclass(frozen=True)
@@ -311,17 +310,20 @@ def scored(
     """Yields (rows, logits float32), some batches of tokenised pairs at a time."""
     model, device = encoder.model, encoder.device
     kind, _ = choose_precision(precision, device)
+    cuda = device.type == "cuda"
     started = told = time.monotonic()
     done, was_training = 0, model.training
     rows, logits = [], []
     model.eval()
     try:
-        with torch.inference_mode(), computing_in(model, kind), first_token_only(model):
-            for number, (places, inputs) in enumerate(_laid_out(tokens, batches, device), start=1):
+        laid_out = prefetched(_laid_out(tokens, batches, pin=cuda))
+        with torch.inference_mode(), computing_in(model, kind), first_token_only(model), laid_out as coming:
+            for number, (places, inputs) in enumerate(coming, start=1):
                 rows.append(places)
+                inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
                 logits.append(model(**inputs).logits[:, 0].float())
                 # To ask for scores is to wait for the device: it is done once in a while.
-                if number % (WAIT if device.type == "cuda" else 1) and number < len(batches):
+                if number % (WAIT if cuda else 1) and number < len(batches):
                     continue
                 yield np.concatenate(rows), torch.cat(logits).cpu().numpy()
                 done += sum(map(len, rows))
@@ -338,19 +340,9 @@ def _count(batches: Sequence[np.ndarray]) -> int:
 
 
 def _laid_out(
-    tokens: PairTokens, batches: Sequence[np.ndarray], device: torch.device
-) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
-    """Yields (rows, inputs on the device); the next batches are laid out while the model works on one."""
-    cuda = device.type == "cuda"
-
-    def lay_out(rows: np.ndarray) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
-        laid = tokens.batch(rows, multiple=8 if cuda else 1)
-        return rows, {name: tensor.pin_memory() if cuda else tensor for name, tensor in laid.items()}
-
-    with ThreadPoolExecutor(1, "batches") as pool:
-        coming = deque(pool.submit(lay_out, rows) for rows in batches[:AHEAD])
-        for number in range(len(batches)):
-            if number + AHEAD < len(batches):
-                coming.append(pool.submit(lay_out, batches[number + AHEAD]))
-            rows, inputs = coming.popleft().result()
-            yield rows, {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
+    tokens: PairTokens, batches: Sequence[np.ndarray], pin: bool
+) -> Generator[tuple[np.ndarray, dict[str, torch.Tensor]], None, None]:
+    """Yields (rows, inputs in the host's memory), pinned and of regular lengths for a GPU."""
+    for rows in batches:
+        laid = tokens.batch(rows, multiple=8 if pin else 1)
+        yield rows, {name: tensor.pin_memory() if pin else tensor for name, tensor in laid.items()}

@@ -14,7 +14,7 @@ are permuted, sorted (by their longest pair) and shared among processes as whole
     True
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from cslab.ahead import ahead
 from cslab.store import CslabError
 from cslab.training.pairs import Pairs, generator
 from cslab.training.reading import PairTexts, Read, reading
-from cslab.training.workers import ahead
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def batches(
     multiple: int = 1,
     parts: int = 1,
     workers: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yields the batches of some steps; coming windows are made while this one is trained on.
 
     Args:

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from cslab.ahead import prefetched
 from cslab.processes import processes
 from cslab.ranking.cross_encoder import (
     Encoder,
@@ -48,7 +49,6 @@ from cslab.training.record import Record
 from cslab.training.settings import HARMLESS, TrainSettings, learning_rate
 from cslab.training.watch import Evaluate, Watch
 from cslab.training.weights import Weights, sharded, shards_asked_for, whole
-from cslab.training.workers import prefetched
 
 
 class Adversary(Protocol):
@@ -154,24 +154,26 @@ def train(
         progress(f"training {encoder.name} on {where}, {step.precision} ({step.because}), {start}")
     multiple = width_multiple(accelerator.device, length, graphs)
     steps = range(record.step, settings.steps)
-    coming = batches(
+    drawn = batches(
         plan, pairs, texts, encoder.tokenizer, length, steps, shard, multiple, settings.accumulate, settings.workers
     )
-    for batch in prefetched(batch.pinned(accelerator.device) for batch in coming):
-        record.count(batch, step(batch.to(accelerator.device)))
-        if not batch.last:
-            continue
-        evaluating = watch.due(record.step, settings.steps)
-        if evaluating or record.step == settings.steps or record.step % settings.log_every == 0:
-            record.log(learning_rate(batch.step, settings), settings.steps, progress)
-        if evaluating:
-            with step.weights.gathered(accelerator.device):
-                watch.look(encoder, record.step, record.tell, progress)
-            record.pause()
-        if watch.over:
-            break
-        if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
-            record.save(step.weights)
+    pinned = (batch.pinned(accelerator.device) for batch in drawn)
+    with contextlib.closing(drawn), prefetched(pinned) as coming:
+        for batch in coming:
+            record.count(batch, step(batch.to(accelerator.device)))
+            if not batch.last:
+                continue
+            evaluating = watch.due(record.step, settings.steps)
+            if evaluating or record.step == settings.steps or record.step % settings.log_every == 0:
+                record.log(learning_rate(batch.step, settings), settings.steps, progress)
+            if evaluating:
+                with step.weights.gathered(accelerator.device):
+                    watch.look(encoder, record.step, record.tell, progress)
+                record.pause()
+            if watch.over:
+                break
+            if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
+                record.save(step.weights)
     step.weights.gather()
     encoder.model.eval()
     encoder.tokenizer.model_max_length = length

@@ -1,13 +1,15 @@
 """The order of training and its batches."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
+from cslab.ahead import prefetched
 from cslab.store import CslabError
 from cslab.training.batches import Plan, batches
 from cslab.training.pairs import Pairs
-from cslab.training.workers import prefetched
 from tests.tiny import WORDS, tiny_encoder
 
 
@@ -123,13 +125,32 @@ def test_a_batch_larger_than_the_pairs_is_refused():
 
 def test_prefetched_batches_are_the_same_and_fetched_ahead(tokenizer):
     plan, fetched = Plan(pairs=40, batch=8, window=2, seed=3), []
-    coming = prefetched(fetched.append(batch.step) or batch for batch in drawn(plan, tokenizer, range(7)))
-    assert next(coming).step == 0
-    assert [batch.step for batch in coming] == list(range(1, 7)) == fetched[1:]
+    with prefetched(fetched.append(batch.step) or batch for batch in drawn(plan, tokenizer, range(7))) as coming:
+        assert next(coming).step == 0
+        assert [batch.step for batch in coming] == list(range(1, 7)) == fetched[1:]
 
     def broken():
         yield 1
         raise CslabError("no text")
 
-    with pytest.raises(CslabError, match="no text"):
-        list(prefetched(broken()))
+    with pytest.raises(CslabError, match="no text"), prefetched(broken()) as coming:
+        list(coming)
+
+
+def test_what_is_fetched_ahead_begins_here_and_ends_with_the_block():
+    threads, closed = [], []
+
+    def endless():
+        try:
+            while True:
+                threads.append(threading.current_thread())
+                yield len(threads)
+        finally:
+            closed.append(threading.current_thread())
+
+    here = threading.current_thread()
+    with prefetched(endless()) as coming:
+        assert [next(coming), next(coming)] == [1, 2]
+    assert threads[0] is here  # a fork beside running work could hang
+    assert here not in threads[1:]
+    assert closed == [here]  # at once, by nobody's garbage collector

@@ -11,14 +11,15 @@ import multiprocessing
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cslab.pool import follow
 
 T = TypeVar("T")
-READY = 2  # batches fetched before they are asked for
+P = TypeVar("P", bound=Executor)
+READY = 2  # items fetched before they are asked for
 
 _MAKE: list[Callable[..., Any]] = []  # in a worker process: what it makes
 
@@ -33,20 +34,39 @@ def ahead(make: Callable[..., Any], arguments: Sequence[tuple], workers: int = 0
         workers: processes; 0 for one thread. One result per worker is kept ready.
     """
     pool, call = _processes(make, workers) if workers else (ThreadPoolExecutor(1, "ahead"), make)
-    try:
+    with _emptied(pool):
         yield _in_order(pool, call, arguments, max(1, workers))
+
+
+@contextlib.contextmanager
+def prefetched(items: Generator[T, None, None]) -> Iterator[Iterator[T]]:
+    """Gives what a generator gives, in order; a thread fetches the next `READY` items meanwhile.
+
+    The first item comes from the caller's thread, so that a generator which forks processes does so before any work
+    goes on beside it. However the block is left, the generator is closed then and there: left to the garbage
+    collector, it would shut its pools down at any moment, while the thread holds a lock that they need, say.
+    """
+    with contextlib.closing(items), _emptied(ThreadPoolExecutor(1, "prefetch")) as pool:
+        yield _fetched(items, pool)
+
+
+@contextlib.contextmanager
+def _emptied(pool: P) -> Iterator[P]:
+    """A pool that drops what it has not begun when the block is left."""
+    try:
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def prefetched(items: Iterator[T]) -> Iterator[T]:
-    """Gives what an iterator gives, in order; a thread fetches the next `READY` items meanwhile."""
+def _fetched(items: Iterator[T], pool: Executor) -> Iterator[T]:
     end: Any = object()
-    with ThreadPoolExecutor(1, "prefetch") as pool:
-        coming = deque(pool.submit(next, items, end) for _ in range(READY))
-        while (item := coming.popleft().result()) is not end:
-            coming.append(pool.submit(next, items, end))
-            yield item
+    item = next(items, end)
+    coming: deque[Future] = deque()
+    while item is not end:
+        coming.extend(pool.submit(next, items, end) for _ in range(READY - len(coming)))
+        yield item
+        item = coming.popleft().result()
 
 
 def _in_order(pool: Executor, call: Callable[..., Any], arguments: Sequence[tuple], ready: int) -> Iterator[Any]:
