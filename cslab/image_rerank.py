@@ -7,8 +7,6 @@ stands behind the first k keeps its place.
     reranked_cell(lab, system).make().path / "scores.parquet"
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,38 +17,14 @@ from cslab.collections.trec import Run, write_run
 from cslab.evaluation.measures import write_scores
 from cslab.evaluation.recall import rank_scores, ranks, reranked_ranks
 from cslab.image_data import ROOMS, SCORED
-from cslab.image_scores import asking, first_found, keys_of
+from cslab.image_scores import Side, asking, first_found, keys_of, sides
 from cslab.image_training import train_head
 from cslab.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from cslab.image_text import ImageLab, ImageSystem
 
 RERANKED = "re-ranked"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One way of asking: captions for images, or images for captions.
-
-    Attributes:
-        queries, keys: vectors.
-        query_rows: row of each query among all captions, or all images.
-        query_items, key_items: row of the image of each.
-        qids, dids: names of queries and keys.
-        langs: of queries and keys, `image` for images.
-    """
-
-    queries: "Tensor"
-    keys: "Tensor"
-    query_rows: np.ndarray
-    query_items: np.ndarray
-    key_items: np.ndarray
-    qids: Sequence[str]
-    dids: Sequence[str]
-    langs: tuple[str, str]
 
 
 def reranked_cell(lab: "ImageLab", system: "ImageSystem") -> Recipe:
@@ -98,7 +72,7 @@ def score_reranked(lab: "ImageLab", system: "ImageSystem") -> tuple[pd.DataFrame
         for code in task.languages:
             images, texts = asking(lab, system, task, code, held)
             asked = embed_texts(encoder, texts, max_length=chosen.max_length)
-            for side in sides(code, images, held, asked, keys):
+            for side in sides(task, code, images, held, asked, keys):
                 rows, cosines = _first(side, chosen.reranker.k)
                 pairs = np.repeat(side.query_rows, rows.shape[1]), rows.ravel()
                 pairs = pairs[::-1] if side.langs[0] == task.target else pairs
@@ -111,25 +85,6 @@ def score_reranked(lab: "ImageLab", system: "ImageSystem") -> tuple[pd.DataFrame
                 parts.append(rank_scores(found, side.qids, name, *side.langs, system.seed, task.name))
                 runs[f"{task.name}.{'-'.join(side.langs)}"] = _run(lab, system, side, rows, scores)
     return pd.concat(parts, ignore_index=True), runs
-
-
-def sides(code: str, images: Sequence[str], held: Sequence[str], asked: "Tensor", keys: "Tensor") -> tuple[Side, Side]:
-    """Both ways of asking.
-
-    Args:
-        code: language of the captions.
-        images: the image of each caption.
-        held: the images that are searched.
-        asked, keys: vectors of captions and images.
-    """
-    place = {image: row for row, image in enumerate(held)}
-    own, every = np.array([place[image] for image in images]), np.arange(len(held))
-    told = [f"{image}#{row}" for row, image in enumerate(images)]
-    # Images of which this language has no caption ask for nothing.
-    rows = every[np.isin(every, own)]
-    shown = [f"{held[row]}#{row}" for row in rows]
-    there = Side(asked, keys, np.arange(len(images)), own, every, told, held, (code, "image"))
-    return there, Side(keys[rows], asked, rows, rows, own, shown, told, ("image", code))
 
 
 def _first(side: Side, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,10 +6,13 @@ From an `ImageLab` and a system to rows of the tidy score table.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
+from cslab.evaluation.recall import hub_penalty, rank_scores, ranks
 from cslab.evaluation.translate import translate
 from cslab.image_data import Task
 from cslab.training.caption_conditions import SOURCE
@@ -21,6 +24,28 @@ if TYPE_CHECKING:
     from cslab.ranking.dual_encoder import DualEncoder
 
 
+@dataclass(frozen=True)
+class Side:
+    """One way of asking: captions for what is searched (images, or English captions), or the other way.
+
+    Attributes:
+        queries, keys: vectors.
+        query_rows: row of each query among all that are asked, or searched.
+        query_items, key_items: number of the image of each.
+        qids, dids: names of queries and keys.
+        langs: of queries and keys, `image` for images.
+    """
+
+    queries: "Tensor"
+    keys: "Tensor"
+    query_rows: np.ndarray
+    query_items: np.ndarray
+    key_items: np.ndarray
+    qids: Sequence[str]
+    dids: Sequence[str]
+    langs: tuple[str, str]
+
+
 def first_found(scores: pd.DataFrame) -> dict[str, float]:
     """R@1 × 100 by system and test, for summaries."""
     found = scores[scores["measure"] == "R@1"].groupby(["system", "setting"], sort=False)["value"].mean()
@@ -29,7 +54,6 @@ def first_found(scores: pd.DataFrame) -> dict[str, float]:
 
 def score_system(lab: "ImageLab", system: "ImageSystem") -> pd.DataFrame:
     """A system's rows of the table, with those of its corrected forms."""
-    from cslab.image_tables import both_ways
     from cslab.ranking.dual_encoder import embed_texts
 
     encoder, chosen, parts = lab.model(system), lab.settings, []
@@ -45,9 +69,13 @@ def score_system(lab: "ImageLab", system: "ImageSystem") -> pd.DataFrame:
         for code in task.languages:
             images, texts = asking(lab, system, task, code, held)
             asked = embed_texts(encoder, texts, max_length=chosen.max_length)
+            ways_of, banks = sides(task, code, images, held, asked, keys), bank or (asked, keys)
             for way in ways:
                 name = system.name + (f" · {way.upper() if way == 'csls' else way}" if way else "")
-                parts += both_ways(task, code, images, asked, held, keys, name, system.seed, way, bank)
+                for side, keyed in zip(ways_of, banks, strict=True):
+                    penalty = hub_penalty(side.keys, keyed, way) if way else None
+                    found = ranks(side.queries, side.keys, side.query_items, side.key_items, penalty)
+                    parts.append(rank_scores(found, side.qids, name, *side.langs, system.seed, task.name))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -71,3 +99,25 @@ def asking(
     if system.condition.test_text == "translated" and code in lab.inverse:
         texts = [translate(text, code, lab.inverse) for text in texts]
     return images, texts
+
+
+def sides(
+    task: Task, code: str, images: Sequence[str], held: Sequence[str], asked: "Tensor", keys: "Tensor"
+) -> tuple[Side, Side]:
+    """Both ways of asking.
+
+    Args:
+        task: of the captions.
+        code: their language.
+        images: the image of each caption.
+        held: the image of each key.
+        asked, keys: vectors of captions and keys.
+    """
+    place = {image: number for number, image in enumerate(dict.fromkeys(held))}
+    own, of_key = np.array([place[image] for image in images]), np.array([place[image] for image in held])
+    told = [f"{image}#{row}" for row, image in enumerate(images)]
+    # Images of which this language has no caption ask for nothing.
+    rows = np.flatnonzero(np.isin(of_key, own))
+    shown = [f"{held[row]}#{row}" for row in rows]
+    there = Side(asked, keys, np.arange(len(images)), own, of_key, told, held, (code, task.target))
+    return there, Side(keys[rows], asked, rows, of_key[rows], own, shown, told, (task.target, code))

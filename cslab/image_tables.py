@@ -1,51 +1,23 @@
 """The tables of an image–text experiment: recall at 1 by language with its intervals, and what systems gain on others.
 
-Reads vectors and the tidy scores made of them; writes nothing. Means over languages are resampled by item: an item that
+Reads the tidy scores; writes nothing. Means over languages are resampled by item: an item that
 is hard in one language is hard in the others, too.
 
     print(recall_markdown(lab.scores(), lab.tasks))
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from cslab.evaluation.formats import to_markdown
 from cslab.evaluation.measures import of_measure
-from cslab.evaluation.recall import hub_penalty, rank_scores, rank_variance, ranks, recall_table
+from cslab.evaluation.recall import rank_variance, recall_table
 from cslab.evaluation.significance import bootstrap_interval
 from cslab.image_data import Task
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 MEASURES = ("mean recall", "median rank")
 BASELINES = ("Zero-shot", "Zero-shot+vocab", "ML-CS", "ML-CS+vocab")  # those that are there are compared with
-
-
-def both_ways(
-    task: Task, code: str, images: Sequence[str], asked: "Tensor", held: Sequence[str], keys: "Tensor", name: str,
-    seed: int, way: str | None, bank: tuple["Tensor", "Tensor"] | None,
-) -> list[pd.DataFrame]:  # fmt: skip
-    """Scores of captions that ask for keys, and of keys that ask for captions."""
-    place = {image: row for row, image in enumerate(dict.fromkeys(held))}
-    of_query, of_key = [place[image] for image in images], [place[image] for image in held]
-    qids = [f"{image}#{row}" for row, image in enumerate(images)]
-    forth = hub_penalty(keys, bank[0] if bank else asked, way) if way else None
-    back = hub_penalty(asked, bank[1] if bank else keys, way) if way else None
-    found = ranks(asked, keys, of_query, of_key, forth)
-    # Images of which this language has no caption ask for nothing.
-    there = set(of_query)
-    rows = [row for row, item in enumerate(of_key) if item in there]
-    returned = ranks(keys[rows], asked, [of_key[row] for row in rows], of_query, back)
-    return [
-        rank_scores(found, qids, name, code, task.target, seed, task.name),
-        rank_scores(returned, [f"{held[row]}#{row}" for row in rows], name, task.target, code, seed, task.name),
-    ]
-
-
-# --- tables --------------------------------------------------------------------------------------------------
 
 
 def items_found(scores: pd.DataFrame, task: Task, languages: Sequence[str]) -> pd.DataFrame:

@@ -27,7 +27,6 @@ def train_scene_towers(lab: "ImageLab", folder: Path) -> dict[str, Any]:
     """Trains the scenes' own towers on English captions: what a pretrained model is elsewhere."""
     from cslab.training.contrastive import Contrast
     from cslab.training.dual import Examples, train_dual
-    from cslab.training.loop import TrainSettings
     from cslab.training.scene_towers import scene_towers
 
     chosen, encoder = lab.settings, scene_towers()
@@ -35,10 +34,7 @@ def train_scene_towers(lab: "ImageLab", folder: Path) -> dict[str, Any]:
     items = tuple(lab.training.texts[SOURCE])
     views = Views(lab.training, CAPTION_CONDITIONS["Zero-shot"], 0, None, paired=False, items=items)
     examples = Examples(len(items), views, np.arange(len(items)), pixels=pixels, key="scenes")
-    settings = TrainSettings(
-        steps=chosen.base_steps, batch=chosen.batch, lr=chosen.base_lr, max_length=chosen.max_length,
-        precision=chosen.precision,
-    )  # fmt: skip
+    settings = replace(settings_of(lab, seed=0), steps=chosen.base_steps, lr=chosen.base_lr)
     return train_dual(encoder, examples, settings, Contrast(train_image=True), folder)
 
 

@@ -242,10 +242,7 @@ def _train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         record.count(batch, loss.detach() + 0.0 * norm)
-        if record.step == settings.steps or record.step % settings.log_every == 0:
-            record.log(rate, settings.steps, progress)
-        if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
-            record.save(weights)
+        record.keep(rate, settings, weights, progress)
     model.eval()
     made = record.summary() | {"precision": precision, "device": str(device)}
     record.checkpoint.unlink(missing_ok=True)

@@ -162,10 +162,7 @@ def train_dual(
     steps = range(record.step, settings.steps)
     for batch in dual_batches(plan, examples, contrast, encoder, settings.max_length, steps):
         record.count(batch, _step(encoder, examples, batch, optimizer, settings, contrast, precision, adversary))
-        if record.step == settings.steps or record.step % settings.log_every == 0:
-            record.log(learning_rate(batch.step, settings), settings.steps, progress)
-        if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
-            record.save(weights)
+        record.keep(learning_rate(batch.step, settings), settings, weights, progress)
     encoder.model.eval()
     made = record.summary() | {"precision": precision, "because": because, "device": str(encoder.device)}
     facts = {"training": asdict(settings), "contrast": asdict(contrast), "figures": made}

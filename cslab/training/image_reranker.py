@@ -106,10 +106,7 @@ def train_reranker(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         record.count(batch, loss.detach() + 0.0 * norm)
-        if record.step == settings.steps or record.step % settings.log_every == 0:
-            record.log(learning_rate(batch.step, settings), settings.steps, progress)
-        if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
-            record.save(weights)
+        record.keep(learning_rate(batch.step, settings), settings, weights, progress)
     head.eval()
     save_head(head, Path(folder) / "model")
     record.checkpoint.unlink(missing_ok=True)

@@ -193,6 +193,17 @@ class Record:
             speed = f"{figures['pairs_per_s']:,.0f} pairs/s, {left:,.0f} s left"
             progress(f"step {self.step} of {steps}: loss {figures['loss']:.4f}, {speed}")
 
+    def keep(self, lr: float, settings: Any, weights: Weights, progress: Progress | None) -> None:
+        """After a step: writes the log and the checkpoint where `steps`, `log_every` and `save_every` say so.
+
+        Raises:
+            CslabError: if a loss was not finite.
+        """
+        if self.step == settings.steps or self.step % settings.log_every == 0:
+            self.log(lr, settings.steps, progress)
+        if settings.save_every and self.step % settings.save_every == 0 and self.step < settings.steps:
+            self.save(weights)
+
     def learnt(self, guess: float, progress: Progress | None) -> bool:
         """Whether the loss of the last quarter is below that of guessing, by one part in fifty; if not, says so."""
         if self.late.mean < LEARNT * guess:
