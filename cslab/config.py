@@ -120,6 +120,7 @@ class TrainingSettings(Strict):
     patience: int = Field(0, ge=0)  # evaluations without a better one until training stops; 0 for no early stop
     seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)
     budget: Literal["steps", "compute"] = "steps"  # of robust methods: as many steps as plain training, or its time
+    clean_steps: int = Field(0, ge=0)  # plain ones that robust training begins with
 
 
 class EvaluationSettings(Strict):

@@ -13,6 +13,7 @@ from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
+from cslab.model_stages import beginnings
 from cslab.pool import aloud, pool
 from cslab.processes import cores, processes
 from cslab.store import CslabError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cslab.recipe import Recipe
     from cslab.stages import Lab
 
-STAGES = {"train": "_model", "runs": "_runs"}
+STAGES = {"begin": "_beginning", "train": "_model", "runs": "_runs"}
 Kind = str | Callable[..., "Recipe"]
 
 
@@ -33,7 +34,8 @@ def make_all(asked: "Sequence[tuple[Lab, System]]", kind: Kind, jobs: int) -> No
 
     Args:
         asked: labs and systems; what is done already is left alone.
-        kind: "train" for their rankers, "runs" for what they make of the candidates; or a function of lab and system
+        kind: "begin" for the first steps of their rankers, "train" for the rankers, "runs" for what these make of the
+            candidates; or a function of lab and system
             that gives the stage, one that other processes can be sent.
         jobs: most processes at a time; where a launcher started several processes those share each stage instead.
 
@@ -49,6 +51,8 @@ def make_all(asked: "Sequence[tuple[Lab, System]]", kind: Kind, jobs: int) -> No
         return
     if kind == "runs":
         make_all(left, "train", jobs)
+    if kind == "train":
+        make_all(beginnings(left), "begin", jobs)
     for lab, system in left:
         # Otherwise several processes would want them at once.
         for recipe in _recipe(lab, kind, system).inputs:

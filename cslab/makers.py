@@ -60,8 +60,13 @@ def extend_encoder(lab: "Lab", folder: Path) -> dict[str, Any]:
     return {"vocabulary": len(plain.tokenizer), "extended": len(longer.tokenizer)}
 
 
-def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
-    """Trains the ranker of a system; `model/` and `log.jsonl` go into the folder."""
+def train_ranker(
+    lab: "Lab", system: System, folder: Path, beginning: Path | None = None, until: int | None = None
+) -> dict[str, Any]:
+    """Trains the ranker of a system; `model/` and `log.jsonl` go into the folder.
+
+    With a `beginning` it goes on from there, and with `until` it leaves the checkpoint of that step instead of a model.
+    """
     from cslab.ranking.cross_encoder import load_encoder
     from cslab.training.loop import TrainSettings, train
     from cslab.training.reading import on_disk
@@ -71,7 +76,7 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     print(f"  training {system.slug}", flush=True)
     shared = {field.name for field in fields(TrainSettings)} & training.model_dump().keys()
     given = training.model_dump(include=shared)
-    given["steps"] = steps_within(training.steps, training.budget, system.robust)
+    given["steps"] = steps_within(training.steps, training.budget, system.robust, training.clean_steps)
     settings = TrainSettings(**given, seed=system.seed, train_embeddings=encoder.train_embeddings)
     start = load_encoder(lab.encoder_source(system.extended), seed=system.seed, dropout=encoder.dropout)
     card = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
@@ -100,7 +105,10 @@ def train_ranker(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
     if training.evaluate_every:
         measure = lab.profile.evaluation.measures[0]
         dev = dev_evaluation(dev_tasks(lab), measure, training.max_length, training.precision)
-    return train(start, pairs, texts, settings, folder, method, card=card, evaluate=dev, trackers=training.trackers)
+    return train(
+        start, pairs, texts, settings, folder, method, card=card, evaluate=dev, trackers=training.trackers,
+        beginning=beginning, until=until,
+    )  # fmt: skip
 
 
 def _alignment(lab: "Lab", start: Any, method: Any) -> Any:

@@ -33,8 +33,8 @@ from cslab.makers import (
     labelled,
     rerank_system,
     score_systems,
-    train_ranker,
 )
+from cslab.model_stages import beginning_recipe, model_recipe
 from cslab.recipe import Recipe, file_hashes, once, states
 from cslab.sources import (
     collection_files,
@@ -48,7 +48,7 @@ from cslab.sources import (
 from cslab.sources import read_lexicon as read_source
 from cslab.sources.collections import TAUGHT, run_files
 from cslab.store import CslabError, Stage, nearest, read_jsonl
-from cslab.systems import INVERSE, PLAIN, TITLES, WORDS, System, asked_in, pairs_of, systems_of, variations
+from cslab.systems import INVERSE, TITLES, WORDS, System, asked_in, pairs_of, systems_of, variations
 
 if TYPE_CHECKING:
     from cslab.training.pairs import Pairs
@@ -228,24 +228,11 @@ class Lab:
 
     @once
     def _model(self, system: System) -> Recipe:
-        training, profile, ranker = self.profile.training, self.profile, system.ranker
-        switched = ranker.condition.policy is not None
+        return self._stage(model_recipe(self, system), lambda base: base._model(system))
 
-        def build(folder: Path) -> dict[str, Any]:
-            return train_ranker(self, ranker, folder)
-
-        apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers"}
-        settings = training.model_dump(exclude=apart | {"workers"})
-        config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed, "training": settings}
-        config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"}), "robust": system.robust}
-        config |= {"p": profile.probability, "words": profile.words} if switched else {}
-        config |= {"directions": self._directions} if ranker.condition.training_text == "translated" else {}
-        inputs = [self._pairs, *([self._extended] if system.extended else [])]
-        inputs += self._lexicons(**self._lexicons_of(ranker)) if switched else ()
-        inputs += self._lexicons() if system.robust != PLAIN else ()  # it may switch text by a policy of its own
-        rooms = ("training", "switching", "ranking", "text")
-        made = Recipe(self.folder / "models" / ranker.slug, config, build, tuple(inputs), rooms, shared=True)
-        return self._stage(made, lambda base: base._model(system))
+    @once
+    def _beginning(self, system: System) -> Recipe:
+        return self._stage(beginning_recipe(self, system), lambda base: base._beginning(system))
 
     def texts(self, system: System) -> Callable[[int, Sequence[int]], list[tuple[str, str]]]:
         """What a ranker reads: a function of (epoch, indices of pairs) that gives (query, document) texts."""

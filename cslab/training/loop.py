@@ -107,6 +107,8 @@ def train(
     card: Mapping[str, Any] | None = None,
     evaluate: Evaluate | None = None,
     trackers: Sequence[Any] = (),
+    beginning: Path | None = None,
+    until: int | None = None,
 ) -> dict[str, Any]:
     """Trains an encoder, in place, and saves it in `folder/model`.
 
@@ -116,11 +118,15 @@ def train(
         texts: what each pair reads in an epoch; a pure function.
         settings: how to train.
         folder: for model, log and checkpoint; a checkpoint in it is gone on from.
-        adversary: called in place of the plain step; None for none. One with a true `grouped` gets whole groups.
+        adversary: called in place of the plain step, from `settings.clean_steps` on; None for none. One with a true
+            `grouped` gets whole groups.
         progress: called with a line of text at each line of the log.
         card: facts for the model card.
         evaluate: encoder → figure of each language pair, every `settings.evaluate_every` steps; higher is better.
         trackers: names of Accelerate's trackers ("tensorboard", "wandb", …) that get what the log gets, or trackers.
+        beginning: folder of a plain training of the same, stopped by `until` at or before `settings.clean_steps`; it is
+            gone on from unless `folder` has a checkpoint.
+        until: a step to stop at, with a checkpoint for `beginning` and no model.
 
     Returns:
         Small numbers: steps, last loss, pairs per second, padding share, precision and why, device, and whether the
@@ -143,8 +149,14 @@ def train(
     graphs = settings.compile and plain and graphs_pay(encoder.model, accelerator.device, settings.batch, length)
     step = _Step.prepare(encoder, settings, partial(loss, group=plan.group), accelerator, adversary, graphs)
     meter = Meter.of(encoder.model, accelerator.device, step.precision, shard[1])
-    key = _key(settings, pairs, encoder, texts, adversary)
-    record = Record.open(folder, key, step.weights, watch, meter, accelerator.log)
+    decisive, part = (settings, pairs, encoder, texts, plan.group), adversary
+    if until is not None:
+        if until > (settings.steps if adversary is None else settings.clean_steps):
+            raise CslabError(f"training: a beginning of {until} steps; no more than clean_steps are shared")
+        part = None  # it has not come in yet
+    record = Record.open(folder, _key(*decisive, part), step.weights, watch, meter, accelerator.log)
+    if beginning is not None and not record.step:
+        record.adopt(beginning, _key(*decisive, None), settings.clean_steps, step.weights)
     accelerator.init_trackers("cslab", asdict(settings))
     progress = progress if accelerator.is_main_process else None
     if progress:
@@ -153,7 +165,7 @@ def train(
         where += "" if step.weights.shards is None else ", a shard each"
         progress(f"training {encoder.name} on {where}, {step.precision} ({step.because}), {start}")
     multiple = width_multiple(accelerator.device, length, graphs)
-    steps = range(record.step, settings.steps)
+    steps = range(record.step, until or settings.steps)
     drawn = batches(
         plan, pairs, texts, encoder.tokenizer, length, steps, shard, multiple, settings.accumulate, settings.workers
     )
@@ -174,6 +186,9 @@ def train(
                 break
             if settings.save_every and record.step % settings.save_every == 0 and record.step < settings.steps:
                 record.save(step.weights)
+    if until is not None:
+        record.save(step.weights)
+        return record.summary()
     step.weights.gather()
     encoder.model.eval()
     encoder.tokenizer.model_max_length = length
@@ -233,10 +248,17 @@ def check_shares(plan: Plan, processes: int, parts: int) -> None:
         )
 
 
-def _key(settings: TrainSettings, pairs: Pairs, encoder: Encoder, texts: PairTexts, adversary: Adversary | None) -> str:
+def _key(
+    settings: TrainSettings,
+    pairs: Pairs,
+    encoder: Encoder,
+    texts: PairTexts,
+    group: int,
+    adversary: Adversary | None,
+) -> str:
     """What a checkpoint belongs to."""
     decisive = {name: value for name, value in asdict(settings).items() if name not in HARMLESS}
-    read_and_done = texts_key(texts), adversary and part_key(adversary)
+    read_and_done = texts_key(texts), group, adversary and part_key(adversary)
     return fingerprint([decisive, pairs.key(), encoder.name, len(encoder.tokenizer), *read_and_done])
 
 
@@ -309,7 +331,7 @@ class _Step:
         # A shard's gradient is summed part by part: to put that off would need room for a whole one.
         alone = not batch.last and self.weights.shards is None
         with self.accelerator.no_sync(self.model) if alone else contextlib.nullcontext():
-            if self.adversary is None:
+            if self.adversary is None or batch.step < self.settings.clean_steps:
                 value = objective(batch.inputs)
                 self.accelerator.backward(value / count)
             else:

@@ -12,7 +12,9 @@ and belongs to one training (its key). Of several processes all count, and the f
 import json
 import math
 import pickle
+import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from cslab.training.flops import Meter
 from cslab.training.watch import Tell, Watch
 from cslab.training.weights import Weights
 
+LOG = "log.jsonl"
 LEARNT = 0.98  # of the loss of guessing; what is above has learnt nothing to speak of
 
 
@@ -125,11 +128,7 @@ class Record:
         watch = watch or Watch(folder)
         record = cls(folder, key, watch, meter, tell)
         if record.checkpoint.is_file():
-            held = _read(record.checkpoint, key)
-            weights.restore(held)
-            watch.restore(held["watch"])
-            record.step, record.recent, record.before = held["step"], Tally(**held["recent"]), Tally(**held["before"])
-            record.late = Tally(**held["late"])
+            record._restore(_read(record.checkpoint, key), weights)
         rank, count = processes()
         steps = summed(np.where(np.arange(count) == rank, record.step, 0)).tolist()
         if len(set(steps)) > 1:
@@ -137,10 +136,38 @@ class Record:
                 f"{record.checkpoint}: processes begin at steps {sorted(set(steps))}; use a folder that all of them see"
             )
         if rank == 0:
-            _shorten(folder / "log.jsonl", record.step, keep=True)
+            _shorten(folder / LOG, record.step, keep=True)
             _shorten(watch.log, record.step, keep=bool(watch.every))
         record.clock = time.monotonic()
         return record
+
+    def _restore(self, held: Mapping[str, Any], weights: Weights) -> None:
+        weights.restore(held)
+        self.watch.restore(held["watch"])
+        self.step, self.recent, self.before = held["step"], Tally(**held["recent"]), Tally(**held["before"])
+        self.late = Tally(**held["late"])
+
+    def adopt(self, beginning: Path, key: str, latest: int, weights: Weights) -> None:
+        """Goes on from the checkpoint of another training, with its log, as if its steps had been made here.
+
+        Args:
+            beginning: folder of that training.
+            key: what its checkpoint must carry.
+            latest: the last step that it may have made.
+            weights: get its state.
+
+        Raises:
+            CslabError: for a checkpoint of something else, a damaged one, or one that went further.
+        """
+        held = _read(beginning / self.checkpoint.name, key)
+        if held["step"] > latest:
+            raise CslabError(f"{beginning}: a beginning of {held['step']} steps; no more than {latest} are shared")
+        self._restore(held, weights)
+        if processes()[0] == 0:
+            for file in (self.folder / LOG, self.watch.log, self.watch.weights):
+                if (beginning / file.name).is_file():
+                    shutil.copy2(beginning / file.name, file)
+        self.clock = time.monotonic()
 
     def count(self, batch: Batch, loss: Tensor) -> None:
         """Notes a batch that a step is done with; does not wait for the device."""
@@ -184,7 +211,7 @@ class Record:
         self.before, self.recent, self.last = self.before.add(self.recent), Tally(), figures["loss"]
         row = {"step": self.step, **figures, "lr": lr, "seconds": round(self.before.seconds, 2)}
         if processes()[0] == 0:
-            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as handle:
+            with open(self.folder / LOG, "a", encoding="utf-8") as handle:
                 handle.write(json.dumps(row) + "\n")
         if self.tell:
             self.tell({name: value for name, value in row.items() if name != "step"}, self.step)

@@ -291,13 +291,16 @@ def cost(name: str, **settings: Any) -> float:
     return total
 
 
-def steps_within(steps: int, budget: str, name: str, measured: float | None = None, **settings: Any) -> int:
+def steps_within(
+    steps: int, budget: str, name: str, clean_steps: int = 0, measured: float | None = None, **settings: Any
+) -> int:
     """The steps of a method that are to compare with so many plain ones.
 
     Args:
         steps: of plain training.
         budget: `steps`: as many; `compute`: as many as take the same time.
         name: a robust method.
+        clean_steps: that are plain ones with every method.
         measured: clean steps that one of its steps takes, if it was measured; else they are counted in passes.
         settings: its settings.
 
@@ -306,4 +309,6 @@ def steps_within(steps: int, budget: str, name: str, measured: float | None = No
     """
     if budget not in ("steps", "compute"):
         raise CslabError(f"robust training: budget '{budget}' is not known; {nearest(budget, ['steps', 'compute'])}")
-    return steps if budget == "steps" else max(1, round(steps / (measured or cost(name, **settings))))
+    if budget == "steps":
+        return steps
+    return clean_steps + max(1, round((steps - clean_steps) / (measured or cost(name, **settings))))

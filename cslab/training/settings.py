@@ -44,6 +44,7 @@ class TrainSettings:
         log_every: steps between lines of the log.
         save_every: steps between checkpoints; 0 for none.
         evaluate_every: steps between evaluations on dev pairs; 0 for none.
+        clean_steps: updates before an adversary takes part; until then a training is its plain counterpart, to the bit.
         patience: evaluations without a better one after which training stops; 0 for never.
     """
 
@@ -66,6 +67,7 @@ class TrainSettings:
     log_every: int = 20
     save_every: int = 200
     evaluate_every: int = 0
+    clean_steps: int = 0
     patience: int = 0
 
     def __post_init__(self) -> None:
@@ -76,12 +78,16 @@ class TrainSettings:
         for name in ("steps", "batch", "lr", "clip", "max_length", "window", "accumulate", "log_every"):
             if not getattr(self, name) > 0:
                 raise CslabError(f"training: {name} is {getattr(self, name)}; it must be above 0")
-        for name in ("warmup", "weight_decay", "workers", "save_every", "evaluate_every", "patience"):
+        for name in ("warmup", "weight_decay", "workers", "save_every", "evaluate_every", "clean_steps", "patience"):
             if not getattr(self, name) >= 0:
                 raise CslabError(f"training: {name} is {getattr(self, name)}; it must not be negative")
         for field in fields(self):
             if field.type is int and not isinstance(getattr(self, field.name), int):
                 raise CslabError(f"training: {field.name} is {getattr(self, field.name)}; it must be a whole number")
+        if self.clean_steps and self.clean_steps >= self.steps:
+            raise CslabError(
+                f"training: clean_steps is {self.clean_steps} of {self.steps} steps; leave some for the robust method"
+            )
         if self.patience and not self.evaluate_every:
             raise CslabError(f"training: patience is {self.patience} but evaluate_every is 0; set both, or neither")
 

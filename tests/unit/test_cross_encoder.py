@@ -65,6 +65,22 @@ def test_token_batches_hold_the_budget_and_every_pair_once():
     assert [b.tolist() for b in token_batches(np.array([90, 5]), 64)] == [[0], [1]]
 
 
+@pytest.mark.parametrize(("count", "budget"), [(7, 40), (40, 200), (500, 256), (500, 4096)])
+def test_token_batches_cost_no_more_than_full_ones(count, budget):
+    lengths = np.random.default_rng(count).integers(3, 60, count)
+
+    def cost(batches) -> float:
+        return sum(len(rows) * lengths[rows].max() + budget / 32 for rows in batches)
+
+    ordered, full = np.argsort(-lengths), []
+    while len(ordered):
+        longest = budget // lengths[ordered[0]]
+        full, ordered = [*full, ordered[:longest]], ordered[longest:]
+    assert cost(token_batches(lengths, budget)) <= cost(full)
+    whole = np.repeat([8, 16, 32], 64)  # every length fills its batches: nothing is padded
+    assert sum(len(rows) * whole[rows].max() for rows in token_batches(whole, 256)) == whole.sum()
+
+
 def test_scores_do_not_depend_on_order_or_batches(encoder):
     pairs = some_pairs(60)
     together = score_pairs(encoder, pairs, precision="fp32")

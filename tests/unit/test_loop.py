@@ -18,6 +18,7 @@ from cslab.training.conditions import CONDITIONS, pair_texts
 from cslab.training.loop import TrainSettings, learning_rate, parameter_groups, train
 from cslab.training.losses import LOSSES, alignment, bce
 from cslab.training.pairs import sample_pairs
+from cslab.training.robust import Given, adversary
 from tests.tiny import LETTERS, WORDS, tiny_encoder
 
 NOUNS = ["fox", "hen", "barn", "wolf", "cat", "moon", "sun", "river"]
@@ -65,6 +66,52 @@ def test_training_learns_a_toy_task(tmp_path):
     card = json.loads((tmp_path / "run" / "model" / "card.json").read_text())
     assert card["training"]["steps"] == 500
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def weights_of(folder) -> dict[str, torch.Tensor]:
+    return load_encoder(folder / "model", device="cpu").model.state_dict()
+
+
+@pytest.mark.parametrize("method", ["none", "fgm", "worst-of-k"])
+def test_a_beginning_that_is_shared_gives_the_weights_of_one_that_is_not(method, tmp_path):
+    settings, texts = changed(clean_steps=10), switched_texts()
+
+    def trained(folder, name, **given) -> list[int]:
+        encoder, asked = tiny_encoder(tmp_path / "tiny"), []
+        attack = adversary(name, Given(encoder, PAIRS, texts, 32, {"ru": LEXICON}), **({"k": 2} if "k" in name else {}))
+
+        def step(model, batch, *rest):
+            asked.append(batch.step)
+            return attack(model, batch, *rest)
+
+        step.key = name
+        train(encoder, PAIRS, texts, settings, tmp_path / folder, attack and step, progress=None, **given)
+        return asked
+
+    trained("begun", "none", until=10)
+    assert not (tmp_path / "begun" / "model").exists()
+    steps = [] if method == "none" else list(range(10, 20))
+    assert trained("alone", method) == trained("shared", method, beginning=tmp_path / "begun") == steps
+    alone, shared = weights_of(tmp_path / "alone"), weights_of(tmp_path / "shared")
+    assert all(torch.equal(alone[name], shared[name]) for name in alone)
+    logs = [[(row["step"], row["loss"]) for row in read_log(tmp_path / name)] for name in ("alone", "shared")]
+    assert logs[0] == logs[1]
+
+
+def test_a_beginning_of_something_else_is_refused(tmp_path):
+    def trained(folder, **given):
+        start = tiny_encoder(tmp_path / "tiny")
+        train(start, PAIRS, switched_texts(), changed(clean_steps=10), tmp_path / folder, progress=None, **given)
+
+    trained("further", until=15)
+    with pytest.raises(CslabError, match="beginning of 15 steps; no more than 10"):
+        trained("run", beginning=tmp_path / "further")
+    with pytest.raises(CslabError, match="of another training"):
+        settings = changed(clean_steps=10, lr=1e-4)
+        start = tiny_encoder(tmp_path / "tiny")
+        train(start, PAIRS, switched_texts(), settings, tmp_path / "run", beginning=tmp_path / "further", progress=None)
+    with pytest.raises(CslabError, match="leave some for the robust method"):
+        changed(clean_steps=20)
 
 
 def test_training_that_learns_nothing_says_so(tmp_path):

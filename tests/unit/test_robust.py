@@ -304,6 +304,7 @@ def test_costs():
     assert cost("worst-of-k(k=1)+freelb(steps=2, epsilon=0.01)") == pytest.approx(2)
     assert steps_within(300, "steps", "freelb") == 300
     assert steps_within(300, "compute", "fgm") == 150
+    assert steps_within(300, "compute", "fgm", clean_steps=100) == 200
     assert steps_within(300, "compute", "fgm", measured=3.0) == 100
     with pytest.raises(CslabError, match="did you mean 'compute'"):
         steps_within(1, "computes", "fgm")

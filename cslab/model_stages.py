@@ -1,0 +1,82 @@
+"""The stages that train rankers: a model per system, and what models of one condition have in common.
+
+With `training.clean_steps` a robust method takes its part after so many plain steps. Until then all methods of a
+condition and seed are one and the same training, so that is done once: its checkpoint is a stage, the beginning, which
+each of them goes on from (and plain training, too).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cslab.makers import train_ranker
+from cslab.recipe import Recipe
+from cslab.systems import PLAIN, System
+
+if TYPE_CHECKING:
+    from cslab.stages import Lab
+
+ROOMS = ("training", "switching", "ranking", "text")
+
+
+def model_recipe(lab: "Lab", system: System) -> Recipe:
+    """A system's ranker: `model/` and `log.jsonl`."""
+    begun = lab._beginning(system) if has_beginning(lab) else None
+
+    def build(folder: Path) -> dict[str, Any]:
+        return train_ranker(lab, system.ranker, folder, begun and begun.make().path)
+
+    config, inputs = _config(lab, system), _inputs(lab, system)
+    config |= {"robust": system.robust}
+    inputs += lab._lexicons() if system.robust != PLAIN else ()  # it may switch text by a policy of its own
+    inputs += (begun,) if begun else ()
+    return Recipe(lab.folder / "models" / system.ranker.slug, config, build, inputs, ROOMS, shared=True)
+
+
+def beginning_recipe(lab: "Lab", system: System) -> Recipe:
+    """The plain steps that a system's ranker begins with: a checkpoint, and the log until then."""
+    plain = plain_of(system)
+
+    def build(folder: Path) -> dict[str, Any]:
+        return train_ranker(lab, plain, folder, until=lab.profile.training.clean_steps)
+
+    place = lab.folder / "beginnings" / plain.slug
+    return Recipe(place, _config(lab, plain), build, _inputs(lab, plain), ROOMS, shared=True)
+
+
+def has_beginning(lab: "Lab") -> bool:
+    """Whether rankers share their first steps: not where each method has steps, and so a schedule, of its own."""
+    training = lab.profile.training
+    return bool(training.clean_steps) and training.budget == "steps"
+
+
+def plain_of(system: System) -> System:
+    """The system whose ranker is trained alike, but without a robust method."""
+    return replace(system.ranker, robust=PLAIN)
+
+
+def beginnings(asked: "Sequence[tuple[Lab, System]]") -> "list[tuple[Lab, System]]":
+    """The labs and systems whose beginnings the rankers of some systems need."""
+    return [(lab, plain_of(system)) for lab, system in asked if has_beginning(lab)]
+
+
+def _config(lab: "Lab", system: System) -> dict[str, Any]:
+    training, profile, ranker = lab.profile.training, lab.profile, system.ranker
+    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers", "workers"}
+    config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}
+    config |= {"training": training.model_dump(exclude=apart)}
+    config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"})}
+    config |= {"p": profile.probability, "words": profile.words} if _switched(ranker) else {}
+    config |= {"directions": lab._directions} if ranker.condition.training_text == "translated" else {}
+    return config
+
+
+def _inputs(lab: "Lab", system: System) -> tuple[Recipe, ...]:
+    extended = (lab._extended,) if system.extended else ()
+    lexicons = lab._lexicons(**lab._lexicons_of(system.ranker)) if _switched(system.ranker) else ()
+    return (lab._pairs, *extended, *lexicons)
+
+
+def _switched(ranker: System) -> bool:
+    return ranker.condition.policy is not None
