@@ -228,7 +228,7 @@ def robust(
 def radius(
     profile: ProfileName = "robust",
     method: Annotated[str, typer.Option(help="A robust method on embeddings, e.g. 'freelb(steps=2)'.")] = "fgm",
-    radii: Annotated[list[float] | None, typer.Option("--radius", help="May be repeated (0.02, 0.05, 0.1).")] = None,
+    radii: Annotated[list[float] | None, typer.Option("--radius", help="May be repeated (0.01, 0.02, 0.05).")] = None,
     condition: ConditionName = None,
     set_: Settings = None,
 ) -> None:

@@ -35,10 +35,10 @@ def grid_tables(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFram
 
     Returns:
         `settings` (means ×100 with deviations over seeds, on the lab's own collection), `attack` (`robust_table`),
-        `model queries` (`by_model_queries`), `tests` (`cell_tests`), `gains` (each system over the baseline, by
-        collection and setting), `shift` (how far each collection is from the training text) and `effects` (each cell's
-        gain over the same without its robust method, regressed on the distances of the collections; empty where too
-        few tell nothing).
+        `model queries` (`by_model_queries`), `cells` (`cell_gains`), `tests` (`cell_tests`), `gains` (each system over
+        the baseline, by collection and setting), `shift` (how far each collection is from the training text) and
+        `effects` (each cell's gain over the same without its robust method, regressed on the distances of the
+        collections; empty where too few tell nothing).
 
     Raises:
         CslabError: for a profile without a robust method.
@@ -59,11 +59,18 @@ def grid_tables(lab: "Lab", measure: str | None = None) -> dict[str, pd.DataFram
         "settings": with_deviation(own, measure),
         "attack": robust_table(made, measure),
         "model queries": by_model_queries(made, measure),
+        "cells": cell_gains(scores, twins, measure).set_index("system"),
         "tests": in_decimals(cell_tests(scores, made, twins, measure).set_index("system"), 4, ["p", "p_holm"]),
         "gains": gain_table(scores, others, baseline, measure).set_index("system"),
         "shift": in_decimals(shift.set_index("set"), 3),
         "effects": in_decimals(cell_effects(scores, shift, twins, measure).set_index("system"), 3),
     }
+
+
+def cell_gains(scores: Mapping[str, pd.DataFrame], twins: Mapping[str, str], measure: str = "MRR@10") -> pd.DataFrame:
+    """The gain of every cell over its twin, by collection and setting; rows of `gain_table`."""
+    parts = [gain_table(scores, [system], twin, measure) for system, twin in twins.items()]
+    return pd.concat(parts, ignore_index=True) if parts else gain_table(scores, [], "", measure)
 
 
 def cell_tests(
@@ -81,8 +88,8 @@ def cell_tests(
         Rows of `significance.compare` with `set` (a collection, or the attack at its largest budget, each system under
         its own attack) and `p_holm` over all rows.
     """
-    last = made.scores["budget"].max()
-    attacked = made.scores[(made.scores["budget"] == last) & (made.scores["system"] == made.scores["attacked"])]
+    last = made.own["budget"].max()
+    attacked = made.own[made.own["budget"] == last]
     method, parts = attacked["method"].iloc[0], []
     for name, table in {**scores, f"attack by {method}, {words_text(last)}": attacked}.items():
         held = set(table["system"])

@@ -53,6 +53,11 @@ class Attacks:
     noise: pd.DataFrame
     plain: Mapping[str, str]
 
+    @property
+    def own(self) -> pd.DataFrame:
+        """The scores of every system on the texts found on itself."""
+        return self.scores[self.scores["system"] == self.scores["attacked"]]
+
 
 def attacks(lab: "Lab", settings: AttackSettings | None = None) -> Attacks:
     """Attacks every ranker of a lab on one language pair, and reads each one's texts to the others of its seed.
@@ -110,15 +115,14 @@ def robust_table(made: Attacks, measure: str) -> pd.DataFrame:
         what they gain on the text as it is over the same system without it, and `loss ratio`, what they lose over
         what that loses.
     """
-    table = curve(made.scores, measure)
-    own = table[table["system"] == table["attacked"]]
+    own = curve(made.own, measure)
     wide = own.pivot(index="system", columns="budget", values="value").loc[list(dict.fromkeys(own["system"]))]
     fallen = pd.DataFrame({slug: success(found) for slug, found in made.found.items()}).T
     names = [found.system for found in made.found.values()]
     first, last = wide.columns.min(), wide.columns.max()
     wide = wide.assign(lost=wide[first] - wide[last])
     wide = wide.assign(**{"answers lost": 100 * fallen.groupby(names, sort=False).mean()[last]})
-    asked = made.scores[(made.scores["budget"] == last) & (made.scores["system"] == made.scores["attacked"])]
+    asked = made.own[made.own["budget"] == last]
     wide = wide.assign(**{"model queries": asked.groupby("system")["rankings"].mean()})
     twin = wide.reindex([made.plain.get(name) for name in wide.index]).set_index(wide.index)
     if made.plain:
@@ -136,7 +140,7 @@ def by_model_queries(made: Attacks, measure: str, counts: Sequence[int] = (0, 5,
     Returns:
         A row per system, a column of the measure × 100 for each count.
     """
-    rows = made.scores[(made.scores["measure"] == measure) & (made.scores["system"] == made.scores["attacked"])]
+    rows = made.own[made.own["measure"] == measure]
     found = {}
     for count in counts:
         # The texts of a query get worse with the budget, and what they took grows with it.

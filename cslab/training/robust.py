@@ -36,7 +36,7 @@ Kind = Literal["none", "embeddings", "text"]
 FORWARD, TO_EMBEDDINGS, TO_WEIGHTS = 1 / 3, 1 / 3, 2 / 3
 ASCENT = FORWARD + TO_EMBEDDINGS
 
-_BALL = {"epsilon": 0.1, "norm": "l2", "relative": True}
+_BALL = {"epsilon": 0.02, "norm": "l2", "relative": True}
 _MOVES = _BALL | {"moved": "text"}  # text, or for image–text models image or both
 
 

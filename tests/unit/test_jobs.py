@@ -21,10 +21,11 @@ def lab(tmp_path, name, *settings):
 
 
 def test_rankers_made_side_by_side_are_the_same(tmp_path, capsys, one_thread):
-    alone, both = lab(tmp_path, "alone"), lab(tmp_path, "both", "jobs=2")
+    begun = ("training.steps=3", "training.clean_steps=1")
+    alone, both = lab(tmp_path, "alone", *begun), lab(tmp_path, "both", *begun, "jobs=2")
     scores = both.scores()
     told = capsys.readouterr().out
-    assert "zero-shot-s1 | " in told
+    assert "zero-shot-s1 |   made beginnings/zero-shot-s1" in told
     assert "ml-cs-s1 |   made runs/ml-cs-s1" in told
     assert alone.scores().equals(scores)
     for slug, stage in alone.train_all().items():
@@ -38,6 +39,18 @@ def test_rankers_made_side_by_side_are_the_same(tmp_path, capsys, one_thread):
     assert "ml-cs-s1 |   made transfers/en-de-words-ml-cs-s1" in told
     assert attacks(alone).scores.equals(found.scores)
     assert set(both.status().query("stage == 'transfers'")["state"]) == {"done"}
+
+
+def test_robust_methods_share_their_beginning(tmp_path, capsys):
+    settings = ("robust=[none, fgm, worst-of-k(k=2)]", "training.steps=3", "training.clean_steps=1")
+    shared = lab(tmp_path, "shared", *settings)
+    assert len(shared.train_all()) == 6
+    told = capsys.readouterr().out
+    assert [told.count(f"made beginnings/{slug}-s1 ") for slug in ("zero-shot", "ml-cs")] == [1, 1]
+    assert told.count("from step 1 of 3") == 6
+    assert set(shared.status().query("stage == 'beginnings'")["state"]) == {"done"}
+    own = lab(tmp_path, "own", *settings, "training.budget=compute")
+    assert not [recipe for recipe in own.recipes() if recipe.path.parent.name == "beginnings"]
 
 
 def test_a_mistake_in_a_process_is_one_clear_error(tmp_path):

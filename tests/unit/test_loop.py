@@ -99,17 +99,15 @@ def test_a_beginning_that_is_shared_gives_the_weights_of_one_that_is_not(method,
 
 
 def test_a_beginning_of_something_else_is_refused(tmp_path):
-    def trained(folder, **given):
-        start = tiny_encoder(tmp_path / "tiny")
-        train(start, PAIRS, switched_texts(), changed(clean_steps=10), tmp_path / folder, progress=None, **given)
+    def trained(folder, lr=1e-3, **given):
+        start, settings = tiny_encoder(tmp_path / "tiny"), changed(clean_steps=10, lr=lr)
+        train(start, PAIRS, switched_texts(), settings, tmp_path / folder, progress=None, **given)
 
     trained("further", until=15)
     with pytest.raises(CslabError, match="beginning of 15 steps; no more than 10"):
         trained("run", beginning=tmp_path / "further")
     with pytest.raises(CslabError, match="of another training"):
-        settings = changed(clean_steps=10, lr=1e-4)
-        start = tiny_encoder(tmp_path / "tiny")
-        train(start, PAIRS, switched_texts(), settings, tmp_path / "run", beginning=tmp_path / "further", progress=None)
+        trained("run", lr=1e-4, beginning=tmp_path / "further")
     with pytest.raises(CslabError, match="leave some for the robust method"):
         changed(clean_steps=20)
 

@@ -25,7 +25,7 @@ def attacked(values, budget):
 
 
 def test_cells_are_tested_with_one_correction():
-    made = SimpleNamespace(scores=pd.concat([attacked(VALUES, 0), attacked([(0.0,) * 4, (0.5, 0.0, 0.5, 0.4)], 2)]))
+    made = SimpleNamespace(own=pd.concat([attacked(VALUES, 0), attacked([(0.0,) * 4, (0.5, 0.0, 0.5, 0.4)], 2)]))
     scores = {"toy": score_table(VALUES, CELLS), "alone": score_table(VALUES[:1], CELLS[:1])}
     found = cell_tests(scores, made, TWINS)
     assert found["set"].tolist() == ["toy", "attack by words, 2 words"]
@@ -67,11 +67,14 @@ GRID = [
 def test_a_grid_and_a_radius(tmp_path, capsys):
     lab = open_lab("smoke", GRID, outputs=tmp_path)
     tables = grid_tables(lab)
-    assert list(tables) == ["settings", "attack", "model queries", "tests", "gains", "shift", "effects"]
+    assert list(tables) == ["settings", "attack", "model queries", "cells", "tests", "gains", "shift", "effects"]
     assert list(tables["settings"].index) == ["BM25", "ML-CS", "ML-CS+fgm"]
     assert len(tables["tests"]) == 5  # two pairs on each of two collections, and the attack
     assert list(tables["attack"].index) == ["ML-CS", "ML-CS+fgm"]
-    assert len(write_tables(tables, tmp_path / "tables")) == 21
+    assert tables["cells"][["set", "setting"]].to_numpy().tolist() == [
+        [name, setting] for name in ("atlas-towns-test", "voyages") for setting in ("MoIR", "CLIR")
+    ]
+    assert len(write_tables(tables, tmp_path / "tables")) == 24
     capsys.readouterr()
 
     found = radii_on_held_out(lab, "fgm", (0.3,))
