@@ -74,7 +74,7 @@ def test_token_batches_cost_no_more_than_full_ones(count, budget):
 
     ordered, full = np.argsort(-lengths), []
     while len(ordered):
-        longest = budget // lengths[ordered[0]]
+        longest = max(1, budget // lengths[ordered[0]])
         full, ordered = [*full, ordered[:longest]], ordered[longest:]
     assert cost(token_batches(lengths, budget)) <= cost(full)
     whole = np.repeat([8, 16, 32], 64)  # every length fills its batches: nothing is padded
