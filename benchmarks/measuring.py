@@ -3,6 +3,7 @@
 `--quick` runs of the benchmarks use the size `2x64`: they show that the benchmark works, not how fast anything is.
 """
 
+import argparse
 import os
 import statistics
 import threading
@@ -185,22 +186,23 @@ def report(name: str, title: str, rows: Sequence[Mapping[str, Any]], figures: Se
     print("\n".join(figures))
 
 
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say where and on which encoders to measure."""
+    parser.add_argument("--sizes", nargs="*", choices=list(SIZES), help="encoders (default: 6x384 and 12x768)")
+    parser.add_argument("--devices", nargs="*", choices=["cpu", "cuda"], help="default: the CPU, and a GPU if there is")
+
+
 def report_sizes(
-    name: str, title: str, sizes: Sequence[str], compare: Callable[[str, str], tuple[list, list, dict[str, Any]]]
+    name: str, title: str, options: Any, compare: Callable[[str, str], tuple[list, list, dict[str, Any]]]
 ) -> None:
     """Compares on every device and at every size, and reports it all; `compare` takes the size and the device."""
     rows, figures, facts = [], [], {}
-    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-        for size in sizes:
+    for device in options.devices or ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        for size in ["2x64"] if options.quick else options.sizes or ["6x384", "12x768"]:
             found = compare(size, device)
             rows, figures, facts[f"{device} {size}"] = rows + found[0], figures + found[1], found[2]
     places = ", ".join(sorted({fact["device"] for fact in facts.values()}))
     report(name, f"{title} ({places})", rows, figures, facts)
-
-
-def sizes_of(options: Any) -> list[str]:
-    """The sizes that a command line's `--quick` and `--sizes` ask for."""
-    return ["2x64"] if options.quick else options.sizes or ["6x384", "12x768"]
 
 
 def _cell(value: Any) -> str:

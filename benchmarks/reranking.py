@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from measuring import (
     SHARED,
-    SIZES,
     Memory,
     Seen,
+    add_places,
     figure,
     machine,
     make_encoder,
@@ -34,7 +34,6 @@ from measuring import (
     peak,
     ratio,
     report_sizes,
-    sizes_of,
     timed,
     watching,
 )
@@ -171,7 +170,7 @@ def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny encoder and few pairs")
-    parser.add_argument("--sizes", nargs="*", choices=list(SIZES), help="encoders (default: 6x384 and 12x768)")
+    add_places(parser)
     parser.add_argument("--pairs", type=int, help="pairs (default: by device and size)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each system")
     parser.add_argument("--max-length", type=int, default=256, help="tokens of a pair")
@@ -181,7 +180,7 @@ def main() -> None:
         count = {"6x384": 768, "12x768": 128}.get(size, 256) if device == "cpu" else 10_000
         return compare(size, device, options.pairs or count, options.rounds, options.max_length)
 
-    report_sizes("reranking", "Scoring pairs", sizes_of(options), compared)
+    report_sizes("reranking", "Scoring pairs", options, compared)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ import torch
 from datasets import Dataset
 from measuring import (
     SHARED,
-    SIZES,
     Memory,
+    add_places,
     figure,
     machine,
     make_encoder,
@@ -40,7 +40,6 @@ from measuring import (
     peak,
     ratio,
     report_sizes,
-    sizes_of,
     watching,
 )
 from sentence_transformers import CrossEncoder
@@ -293,7 +292,7 @@ def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny encoder and few steps")
-    parser.add_argument("--sizes", nargs="*", choices=list(SIZES), help="encoders (default: 6x384 and 12x768)")
+    add_places(parser)
     parser.add_argument("--steps", type=int, help="steps of each training, a multiple of 4 (default: by device)")
     parser.add_argument("--batch", type=int, help="pairs in a step (default: by device and size)")
     parser.add_argument("--rounds", type=int, default=1, help="turns of each system")
@@ -306,7 +305,7 @@ def main() -> None:
         shape = options.steps or steps, options.batch or batch
         return compare(size, device, *shape, options.rounds, options.max_length)
 
-    report_sizes("training", "Training on pairs", sizes_of(options), compared)
+    report_sizes("training", "Training on pairs", options, compared)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from cslab.collections.trec import Run
 from cslab.languages import is_pool, language
 from cslab.store import CslabError, nearest
 from cslab.text import fold, words
+from cslab.without_jax import imported
 
 K1, B = 1.2, 0.75
 PROTOCOLS = ("english", "own")
@@ -137,9 +138,8 @@ def build_index(documents: Mapping[str, str], code: str, k1: float = K1, b: floa
     Raises:
         CslabError: if no document holds a word.
     """
-    import bm25s
-
-    # bm25s lowers its own logger to DEBUG when imported, which floods notebooks that log.
+    bm25s = imported("bm25s")
+    # It lowers its own logger to DEBUG when imported, which floods notebooks that log.
     logging.getLogger("bm25s").setLevel(logging.WARNING)
     stems, vocabulary = Stems(code), {}
     rows = [

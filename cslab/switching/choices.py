@@ -22,6 +22,7 @@ from cslab.store import CslabError, nearest
 from cslab.switching.draw import SIDES
 from cslab.switching.policy import Policy
 from cslab.text import SEGMENTERS, Segmenter, carry_case, fold, longest_match
+from cslab.without_jax import imported
 
 Lexicons = Mapping[str, Lexicon | Sequence[Lexicon]]
 
@@ -173,8 +174,7 @@ def stopwords_of(code: str) -> frozenset[str]:
     Raises:
         CslabError: for a language without a list.
     """
-    from bm25s import stopwords as lists
-
     if code not in STOPWORDS:
         raise CslabError(f"no stop-words for '{code}' (have: {', '.join(STOPWORDS)}); set the policy's words to 'all'")
+    lists = imported("bm25s.stopwords")
     return frozenset(fold(word) for word in getattr(lists, f"STOPWORDS_{STOPWORDS[code]}"))

@@ -1,5 +1,9 @@
 """BM25 in one language and candidates of language pairs."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from cslab.collections.collection import Collection
@@ -80,3 +84,17 @@ def test_a_query_without_parallel_text_is_named():
 def test_documents_without_words_are_refused():
     with pytest.raises(CslabError, match="none of 2 documents"):
         build_index({"a": "", "b": "?"}, "en")
+
+
+def test_jax_is_left_alone(tmp_path):
+    # It would take most of a GPU's memory.
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text("print('JAX is here')\n")
+    (tmp_path / "jax" / "lax.py").write_text("def top_k(scores, k): ...\n")
+    code = (
+        "from cslab.ranking.first_stage import build_index; from cslab.switching.choices import stopwords_of\n"
+        "build_index({'d': 'a red fox'}, 'en'), stopwords_of('en')"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "")
