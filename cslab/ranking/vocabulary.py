@@ -127,10 +127,11 @@ def _embeddings(
     """The pieces that have a translation the encoder can read, and their embeddings (pieces × width, float32)."""
     sources = list(dict.fromkeys(source for found in meanings.values() for source in found))
     tokens = tokenise(encoder.tokenizer, sources)
-    owners = np.repeat(np.arange(len(sources)), tokens.lengths)
+    lengths = tokens.lengths
+    owners = np.repeat(np.arange(len(sources)), lengths)
     unknown = np.bincount(owners, tokens.ids == encoder.tokenizer.unk_token_id, len(sources)) > 0
-    place = {source: i for i, source in enumerate(sources) if tokens.lengths[i] and not unknown[i]}
-    means = _means(table, tokens.ids, tokens.lengths)
+    place = {source: i for i, source in enumerate(sources) if lengths[i] and not unknown[i]}
+    means = _means(table, tokens.ids, lengths)
     pieces, places, counts = [], [], []
     for piece, found in meanings.items():
         readable = [place[source] for source in found if source in place]

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cslab.ahead import prefetched
 from cslab.ranking.cross_encoder import Progress, choose_precision, computing_in, hub_path, quiet
 from cslab.ranking.pair_tokens import backend, tokenise
 from cslab.ranking.vocabulary import with_pieces
@@ -223,26 +224,29 @@ def _train(
     precision, because = choose_precision(settings.precision, device)
     if progress:
         progress(f"adapting on {device}, {precision} ({because}), {len(tokenizer):,} pieces")
-    optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr)
+    optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr, fused=True)
     digests = {code: [len(flat), int(flat.sum())] for code, flat in rows.items()}
     weights = Weights(model, optimizer)
     record = Record.open(folder, fingerprint([settings, digests, len(tokenizer)]), weights)
     special = np.array(sorted(tokenizer.all_special_ids))
     model.train()
-    for step in range(record.step, settings.steps):
-        rate = _learning_rate(step, settings)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batch = _batch(step, rows, tokenizer, special, settings).to(device)
-        torch.manual_seed(int(generator("dropout", settings.seed, step).integers(2**53)))
-        with computing_in(model, precision):
-            loss = masked_loss(model, batch)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        record.count(batch, loss.detach() + 0.0 * norm)
-        record.keep(rate, settings, weights, progress)
+    steps = range(record.step, settings.steps)
+    drawn = (_batch(step, rows, tokenizer, special, settings).pinned(device) for step in steps)
+    with prefetched(drawn) as coming:
+        for batch in coming:
+            rate = _learning_rate(batch.step, settings)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            batch = batch.to(device)
+            torch.manual_seed(int(generator("dropout", settings.seed, batch.step).integers(2**53)))
+            with computing_in(model, precision):
+                loss = masked_loss(model, batch)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            record.count(batch, loss.detach() + 0.0 * norm)
+            record.keep(rate, settings, weights, progress)
     model.eval()
     made = record.summary() | {"precision": precision, "device": str(device)}
     record.checkpoint.unlink(missing_ok=True)

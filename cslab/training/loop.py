@@ -328,6 +328,9 @@ class _Step:
         share = number * self.accelerator.num_processes + self.accelerator.process_index
         torch.manual_seed(_number("dropout", self.settings.seed, batch.step, *([share] if share else [])))
         objective = Objective(self.model, batch.labels, self.loss, self.precision)
+        if self.settings.compile:
+            for tensor in batch.inputs.values():
+                torch._dynamo.maybe_mark_dynamic(tensor, 1)
         # A shard's gradient is summed part by part: to put that off would need room for a whole one.
         alone = not batch.last and self.weights.shards is None
         with self.accelerator.no_sync(self.model) if alone else contextlib.nullcontext():

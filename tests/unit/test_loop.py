@@ -302,7 +302,7 @@ def test_the_model_is_compiled_if_asked_for(tmp_path, monkeypatch):
     assert compiled == [None], "no CUDA graphs on a CPU"
 
 
-def test_a_compiled_training_is_the_plain_one_and_is_compiled_twice(tmp_path, monkeypatch, one_thread):
+def test_a_compiled_training_is_the_plain_one_and_is_compiled_once(tmp_path, monkeypatch, one_thread):
     graphs, weights, compiling = [], [], torch.compile
 
     def counted(graph, inputs):
@@ -320,7 +320,7 @@ def test_a_compiled_training_is_the_plain_one_and_is_compiled_twice(tmp_path, mo
         weights.append(encoder.model.state_dict())
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], rtol=0, atol=1e-4, msg=name)
-    assert len(graphs) == 2, "one for the first length, one for all"
+    assert len(graphs) == 1, "one for all lengths"
 
 
 def test_graphs_pay_for_small_encoders_on_a_gpu(tmp_path):
