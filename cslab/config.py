@@ -113,6 +113,7 @@ class TrainingSettings(Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     workers: int = Field(0, ge=0)  # processes that switch and tokenise ahead
+    save_every: int = Field(200, ge=0)  # steps between checkpoints; 0 for none
     trackers: list[str] = Field(default_factory=list)  # e.g. tensorboard, wandb
     dev_queries: int = Field(0, ge=0)  # held out of the training collection, to evaluate on
     dev_pairs: list[str] = Field(default_factory=lambda: ["en-en"], min_length=1)

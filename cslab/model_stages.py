@@ -63,7 +63,8 @@ def beginnings(asked: "Sequence[tuple[Lab, System]]") -> "list[tuple[Lab, System
 
 def _config(lab: "Lab", system: System) -> dict[str, Any]:
     training, profile, ranker = lab.profile.training, lab.profile, system.ranker
-    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers", "workers"}
+    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers"}
+    apart |= {"workers", "save_every"}
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}
     config |= {"training": training.model_dump(exclude=apart)}
     config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"})}

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import linregress
 
 from cslab.collections.trec import Run
 from cslab.evaluation.settings import Task
@@ -92,3 +93,24 @@ def test_too_little_is_said():
     rows = sets(6, 1, 0)
     with pytest.raises(CslabError, match="cannot be told apart"):
         regress(rows.assign(twice=2 * rows["far"]), "gain", ["far", "twice"], "set", rounds=20)
+
+
+def test_intervals_hold_their_coefficient_or_say_nothing():
+    # Few sets, one of them far from the others: drawn again, those without it would tell another story.
+    rows = sets(6, 0.0, 1.0, seed=3)
+    rows["far"] += 8.0 * (rows["set"] == "s0")
+    found = regress(rows, "gain", ["far", "other"], "set", rounds=20)
+    assert ((found["low"] < found["coefficient"]) & (found["coefficient"] < found["high"])).all()
+    alone = regress(rows.assign(far=1.0 * (rows["set"] == "s0")), "gain", ["far"], "set", rounds=20)
+    assert alone[["low", "high"]].isna().all(axis=None)
+    assert alone["coefficient"].notna().all()
+
+
+def test_intervals_of_equal_sets_are_those_of_least_squares():
+    # With as many queries everywhere and noise alike, the jackknife comes near the textbook's interval.
+    rows = sets(60, 1.0, 0.5)
+    means = rows.groupby("set", sort=False)[["gain", "far"]].mean()
+    textbook = linregress((means["far"] - means["far"].mean()) / means["far"].std(ddof=0), means["gain"])
+    found = regress(rows, "gain", ["far"], "set", rounds=20).set_index("distance").loc["far"]
+    assert found["coefficient"] == pytest.approx(textbook.slope)
+    assert found["high"] - found["low"] == pytest.approx(2 * 2.0 * textbook.stderr, rel=0.15)
