@@ -122,6 +122,7 @@ class TrainingSettings(Strict):
     seeds: list[int] = Field(default_factory=lambda: [1], min_length=1)
     budget: Literal["steps", "compute"] = "steps"  # of robust methods: as many steps as plain training, or its time
     clean_steps: int = Field(0, ge=0)  # plain ones that robust training begins with
+    unswitched_steps: int = Field(0, ge=0)  # that read English before switching sets in
 
 
 class EvaluationSettings(Strict):

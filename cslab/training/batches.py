@@ -24,6 +24,7 @@ import torch
 
 from cslab.ahead import ahead
 from cslab.store import CslabError
+from cslab.training.conditions import SourceTexts
 from cslab.training.pairs import Pairs, generator
 from cslab.training.reading import PairTexts, Read, reading
 
@@ -135,15 +136,23 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Windows:
-    """Makes windows: (epoch, number) → indices of pairs, their tokens, and places batch by batch; a pure function."""
+    """Makes windows: (epoch, number) → indices of pairs, and for each batch its places and tokens; a pure function.
+
+    Steps before `begin` are read by `early`. A window with steps of both kinds is cut by the lengths of the later ones.
+    """
 
     plan: Plan
     read: Read
+    early: Read
+    begin: int
 
-    def __call__(self, epoch: int, number: int) -> tuple[np.ndarray, Any, list[np.ndarray]]:
-        rows = self.plan.rows(epoch, number)
-        tokens = self.read(epoch, rows)
-        return rows, tokens, self.plan.cut(epoch, number, tokens.lengths)
+    def __call__(self, epoch: int, number: int) -> tuple[np.ndarray, list[tuple[np.ndarray, Any]]]:
+        rows, first = self.plan.rows(epoch, number), epoch * self.plan.steps + number * self.plan.window
+        before = min(max(0, self.begin - first), len(rows) // self.plan.batch)  # batches
+        early = self.early(epoch, rows) if before else None
+        tokens = early if before * self.plan.batch == len(rows) else self.read(epoch, rows)
+        cut = self.plan.cut(epoch, number, tokens.lengths)
+        return rows, [(places, early if place < before else tokens) for place, places in enumerate(cut)]
 
 
 def batches(
@@ -157,6 +166,7 @@ def batches(
     multiple: int = 1,
     parts: int = 1,
     workers: int = 0,
+    unswitched: int = 0,
 ) -> Generator[Batch, None, None]:
     """Yields the batches of some steps; coming windows are made while this one is trained on.
 
@@ -171,16 +181,20 @@ def batches(
         multiple: pad lengths to a multiple of this.
         parts: cut a step's share into this many batches of like length, one after the other.
         workers: processes that make windows; 0 for a thread.
+        unswitched: steps, from the first of all, that read texts as they are before they are switched.
     """
     needed = list(dict.fromkeys(plan.place(step)[:2] for step in steps))
-    read = reading(texts, tokenizer, max_length, (len(needed), plan.windows))
-    with ahead(_Windows(plan, read), needed, workers) as windows:
+    read = early = reading(texts, tokenizer, max_length, (len(needed), plan.windows))
+    if unswitched and isinstance(texts, SourceTexts) and texts.switcher is not None:
+        early = reading(replace(texts, switcher=None), tokenizer, max_length)
+    with ahead(_Windows(plan, read, early, unswitched), needed, workers) as windows:
         current = None
         for step in steps:
             epoch, number, place = plan.place(step)
             if (epoch, number) != current:
-                current, (rows, tokens, cut) = (epoch, number), next(windows)
-            for part, chosen in enumerate(np.split(plan.share(cut[place], *shard), parts)):
+                current, (rows, cut) = (epoch, number), next(windows)
+            places, tokens = cut[place]
+            for part, chosen in enumerate(np.split(plan.share(places, *shard), parts)):
                 labels = torch.from_numpy(pairs.labels[rows[chosen]].astype(np.float32))
                 inputs, size = tokens.batch(chosen, multiple), int(tokens.lengths[chosen].sum())
                 squares = int((tokens.lengths[chosen].astype(np.int64) ** 2).sum())

@@ -167,8 +167,9 @@ def train(
     multiple = width_multiple(accelerator.device, length, graphs)
     steps = range(record.step, until or settings.steps)
     drawn = batches(
-        plan, pairs, texts, encoder.tokenizer, length, steps, shard, multiple, settings.accumulate, settings.workers
-    )
+        plan, pairs, texts, encoder.tokenizer, length, steps, shard, multiple, settings.accumulate, settings.workers,
+        settings.unswitched_steps,
+    )  # fmt: skip
     pinned = (batch.pinned(accelerator.device) for batch in drawn)
     with contextlib.closing(drawn), prefetched(pinned) as coming:
         for batch in coming:

@@ -45,6 +45,8 @@ class TrainSettings:
         save_every: steps between checkpoints; 0 for none.
         evaluate_every: steps between evaluations on dev pairs; 0 for none.
         clean_steps: updates before an adversary takes part; until then a training is its plain counterpart, to the bit.
+        unswitched_steps: updates that read the texts as they are, before switching sets in; of no other texts' concern.
+            An encoder that breaks foreign words into letters may learn nothing from switched text at first.
         patience: evaluations without a better one after which training stops; 0 for never.
     """
 
@@ -68,6 +70,7 @@ class TrainSettings:
     save_every: int = 200
     evaluate_every: int = 0
     clean_steps: int = 0
+    unswitched_steps: int = 0
     patience: int = 0
 
     def __post_init__(self) -> None:
@@ -78,7 +81,8 @@ class TrainSettings:
         for name in ("steps", "batch", "lr", "clip", "max_length", "window", "accumulate", "log_every"):
             if not getattr(self, name) > 0:
                 raise CslabError(f"training: {name} is {getattr(self, name)}; it must be above 0")
-        for name in ("warmup", "weight_decay", "workers", "save_every", "evaluate_every", "clean_steps", "patience"):
+        counts = ("workers", "save_every", "evaluate_every", "clean_steps", "unswitched_steps", "patience")
+        for name in ("warmup", "weight_decay", *counts):
             if not getattr(self, name) >= 0:
                 raise CslabError(f"training: {name} is {getattr(self, name)}; it must not be negative")
         for field in fields(self):

@@ -10,9 +10,11 @@ from accelerate.tracking import GeneralTracker
 from cslab.collections.collection import Collection
 from cslab.lexicon.lexicon import Lexicon
 from cslab.ranking.cross_encoder import load_encoder, score_pairs
+from cslab.ranking.pair_tokens import pair_tokens
 from cslab.store import CslabError
 from cslab.training import record
 from cslab.training.auxiliary import Alignment
+from cslab.training.batches import Plan, batches
 from cslab.training.compiling import graphs_pay, width_multiple
 from cslab.training.conditions import CONDITIONS, pair_texts
 from cslab.training.loop import TrainSettings, learning_rate, parameter_groups, train
@@ -110,6 +112,27 @@ def test_a_beginning_of_something_else_is_refused(tmp_path):
         trained("run", lr=1e-4, beginning=tmp_path / "further")
     with pytest.raises(CslabError, match="leave some for the robust method"):
         changed(clean_steps=20)
+
+
+def test_switching_sets_in_when_it_is_told_to(tmp_path):
+    tokenizer, switched = tiny_encoder(tmp_path / "tiny").tokenizer, switched_texts()
+    plain = pair_texts(CONDITIONS["Zero-shot"], PAIRS, COLLECTION, {}, seed=1)
+    plan = Plan(len(PAIRS), 8, 3, 7)
+    assert plan.steps > 7
+    drawn = list(batches(plan, PAIRS, switched, tokenizer, 32, range(plan.steps + 2), unswitched=7))
+    for batch in drawn:  # the third window begins with step 6 and has steps of both kinds
+        texts = plain if batch.step < 7 else switched
+        expected = pair_tokens(tokenizer, texts(batch.epoch, batch.rows.tolist()), 32).batch(np.arange(8))
+        assert torch.equal(batch.inputs["input_ids"], expected["input_ids"]), batch.step
+    rows = np.concatenate([batch.rows for batch in drawn[: plan.steps]])
+    assert len(set(rows.tolist())) == len(rows)
+    later = list(batches(plan, PAIRS, switched, tokenizer, 32, range(8, plan.steps + 2), unswitched=7))
+    assert [b.rows.tolist() for b in later] == [b.rows.tolist() for b in drawn[8:]]
+
+    for name, texts, settings in (("a", plain, SETTINGS), ("b", switched, changed(unswitched_steps=20))):
+        train(tiny_encoder(tmp_path / "tiny"), PAIRS, texts, settings, tmp_path / name, progress=None)
+    a, b = weights_of(tmp_path / "a"), weights_of(tmp_path / "b")
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_training_that_learns_nothing_says_so(tmp_path):
