@@ -20,11 +20,14 @@ PLACES = [
     *sorted((ROOT / "notebooks").rglob("*.ipynb")),
     *sorted((ROOT / "cslab").rglob("*.py")),
 ]
-TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PLACES}
+# A line that goes on is one with the next.
+TEXTS = {str(path.relative_to(ROOT)): re.sub(r"\\\n\s*", " ", path.read_text(encoding="utf-8")) for path in PLACES}
 ROOT_COMMAND = typer.main.get_command(app)
 NAMES = "|".join(ROOT_COMMAND.commands)
 # A line of its own, perhaps behind a launcher or a mark of comments; or words between backticks in a sentence.
-LINE = re.compile(rf"^\s*(?:# ?|torchrun .*-m |\$\(BIN\)/)?cslab ((?:{NAMES})\b[^`…{{\n]*)$", re.MULTILINE)
+LINE = re.compile(
+    rf"^\s*(?:# ?|(?:torchrun|accelerate) .*-m |\$\(BIN\)/)?cslab ((?:{NAMES})\b[^`…{{\n]*)$", re.MULTILINE
+)
 MENTION = re.compile(rf"(?:`|&& )cslab ((?:{NAMES})\b[^`…{{\n]*)`")
 
 
