@@ -26,7 +26,7 @@ ROOT_COMMAND = typer.main.get_command(app)
 NAMES = "|".join(ROOT_COMMAND.commands)
 # A line of its own, perhaps behind a launcher or a mark of comments; or words between backticks in a sentence.
 LINE = re.compile(
-    rf"^\s*(?:# ?|(?:torchrun|accelerate) .*-m |\$\(BIN\)/)?cslab ((?:{NAMES})\b[^`…{{\n]*)$", re.MULTILINE
+    rf"^\s*(?:# ?|\w+ .*-m |\$\(BIN\)/)?cslab ((?:{NAMES})\b[^`…{{\n]*)$", re.MULTILINE
 )
 MENTION = re.compile(rf"(?:`|&& )cslab ((?:{NAMES})\b[^`…{{\n]*)`")
 
