@@ -25,9 +25,7 @@ TEXTS = {str(path.relative_to(ROOT)): re.sub(r"\\\n\s*", " ", path.read_text(enc
 ROOT_COMMAND = typer.main.get_command(app)
 NAMES = "|".join(ROOT_COMMAND.commands)
 # A line of its own, perhaps behind a launcher or a mark of comments; or words between backticks in a sentence.
-LINE = re.compile(
-    rf"^\s*(?:# ?|\w+ .*-m |\$\(BIN\)/)?cslab ((?:{NAMES})\b[^`…{{\n]*)$", re.MULTILINE
-)
+LINE = re.compile(rf"^\s*(?:# ?|\w+ .*-m |\$\(BIN\)/)?cslab ((?:{NAMES})\b[^`…{{\n]*)$", re.MULTILINE)
 MENTION = re.compile(rf"(?:`|&& )cslab ((?:{NAMES})\b[^`…{{\n]*)`")
 
 
