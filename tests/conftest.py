@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-# Tests compare numbers to the bit, or with those of another library on the CPU; a GPU rounds differently.
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Tests compare numbers to the bit, or with those of another library on the CPU; a GPU rounds differently. The tests of
+# one are run by `CSLAB_TEST_GPU=1 python -m pytest -m gpu`.
+if not os.environ.get("CSLAB_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from cslab.store import alone
 from tests.smoke import Smoke, run_smoke

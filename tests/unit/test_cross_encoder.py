@@ -211,3 +211,15 @@ def test_lengths_out_of_range_are_refused(encoder):
         score_pairs(encoder, some_pairs(2), max_length=65)
     with pytest.raises(CslabError, match="leaves no room"):
         score_pairs(encoder, some_pairs(2), max_length=4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_scores_like_the_cpu(tmp_path):
+    encoder, draw = tiny_encoder(tmp_path), random.Random(1)
+    pairs = [
+        (" ".join(draw.choices(WORDS, k=4)), " ".join(draw.choices(WORDS, k=draw.randint(1, 30)))) for _ in range(300)
+    ]
+    here = score_pairs(encoder, pairs, precision="fp32")
+    encoder.model.cuda()
+    np.testing.assert_allclose(score_pairs(encoder, pairs, precision="fp32"), here, rtol=0, atol=1e-5)
