@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from cslab.evaluation.shift import distance_between, first_stage, language_distance, regress, text_shift
+from cslab.evaluation.shift import distance_between, first_stage, language_distance, regress, text_shift, told_apart
 from cslab.evaluation.significance import bootstrap_interval, per_query
 from cslab.languages import pair as split_pair
 from cslab.lexicon.lexicon import Lexicon
@@ -133,8 +132,7 @@ def gain_effects(found: pd.DataFrame, shift: pd.DataFrame, on: Sequence[str]) ->
     used: list[str] = []
     for name in on:
         known = points.dropna(subset=[*used, name])
-        design = np.column_stack([np.ones(len(known)), *(known[column].to_numpy(float) for column in (*used, name))])
-        if len(known) >= len(used) + 4 and np.linalg.matrix_rank(design, tol=1e-6) == design.shape[1]:
+        if len(known) >= len(used) + 4 and told_apart(known[[*used, name]].to_numpy(float)):
             used.append(name)
     if not used:
         return pd.DataFrame(columns=["distance", "coefficient", "low", "high", "p", "alone"])

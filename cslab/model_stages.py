@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cslab.makers import train_ranker
 from cslab.recipe import Recipe
 from cslab.systems import PLAIN, System
+from cslab.training.settings import HARMLESS
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
@@ -64,9 +65,8 @@ def beginnings(asked: "Sequence[tuple[Lab, System]]") -> "list[tuple[Lab, System
 def _config(lab: "Lab", system: System) -> dict[str, Any]:
     training, profile, ranker = lab.profile.training, lab.profile, system.ranker
     apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers"}
-    apart |= {"workers", "save_every"}
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}
-    config |= {"training": training.model_dump(exclude=apart)}
+    config |= {"training": training.model_dump(exclude={*apart, *HARMLESS})}
     config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"})}
     config |= {"p": profile.probability, "words": profile.words} if _switched(ranker) else {}
     config |= {"directions": lab._directions} if ranker.condition.training_text == "translated" else {}

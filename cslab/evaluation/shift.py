@@ -158,8 +158,8 @@ def regress(
 
     Distances are the same for all queries of a set, so queries are no independent witnesses: for the intervals whole
     clusters are left out, one after the other (the cluster jackknife CV3 with the t distribution, which of the usual
-    ones serves few and unlike clusters best: MacKinnon, Nielsen and Webb 2023, section 3), and the p-value shuffles a
-    distance's values among clusters. Each distance is standardised over clusters: a coefficient is the gain per
+    ones serves few and unlike clusters best: MacKinnon, Nielsen and Webb 2023), and the p-value shuffles a distance's
+    values among clusters. Each distance is standardised over clusters: a coefficient is the gain per
     standard deviation, the others held.
 
     Args:
@@ -196,7 +196,7 @@ def regress(
     x = ((means[list(on)] - means[list(on)].mean()) / spread).to_numpy()
     y = means[gain].to_numpy()
     fitted = _fit(x, y, weights)
-    if not _told_apart(x):
+    if not told_apart(x):
         raise CslabError("shift: the distances cannot be told apart in these test sets; use fewer distances")
     generator = np.random.default_rng(seed)
     margin = t.ppf((1 + level) / 2, len(means) - 1) * _jackknife(x, y, weights, fitted)
@@ -220,14 +220,15 @@ def _fit(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(_design(x) * root, y * root[:, 0], rcond=None)[0]
 
 
-def _told_apart(x: np.ndarray) -> bool:
+def told_apart(x: np.ndarray) -> bool:
+    """Whether columns of distances (points × distances) vary, and none of them follows from the others."""
     return np.linalg.matrix_rank(_design(x), tol=1e-6) == x.shape[1] + 1
 
 
 def _jackknife(x: np.ndarray, y: np.ndarray, weights: np.ndarray, fitted: np.ndarray) -> np.ndarray:
     """Standard errors of the coefficients from fits without each cluster."""
     count, rest = len(y), ~np.eye(len(y), dtype=bool)
-    if not all(_told_apart(x[kept]) for kept in rest):
+    if not all(told_apart(x[kept]) for kept in rest):
         return np.full(len(fitted), np.nan)
     found = np.array([_fit(x[kept], y[kept], weights[kept]) for kept in rest])
     return np.sqrt((count - 1) / count * ((found - fitted) ** 2).sum(0))
