@@ -244,6 +244,18 @@ def radius(
     print(f"best: {with_radius(method, best) if best else 'none, without the method'}")
 
 
+@app.command("held-out")
+def held_out(profile: ProfileName = "demo", set_: Settings = None) -> None:
+    """Asks a profile's rankers the questions it keeps from training: for choosing settings without test data."""
+    from cslab.evaluation.formats import to_markdown
+    from cslab.held_out import held_out_table
+
+    lab = _lab(profile, set_)
+    found = held_out_table(lab)
+    print(f"{lab.profile.evaluation.measures[0]} × 100 on {lab.profile.training.dev_queries} held-out questions\n")
+    print(to_markdown(found))
+
+
 @app.command()
 def claims(profile: ProfileName = "demo", set_: Settings = None) -> None:
     """Sixteen claims of the literature: the published figure, ours with its interval, and a verdict."""

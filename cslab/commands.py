@@ -4,7 +4,7 @@ cslab lexicon train en.txt --language en --out vectors/en
 cslab lexicon align vectors/en vectors/de --seed en-de.txt --out aligned
 cslab lexicon induce aligned/source aligned/target --out en-de.tsv.gz
 cslab lexicon evaluate en-de.tsv.gz --test test.txt
-cslab encoder adapt minilm --text en=en.txt --text de=de.txt --pairs de=sentences.tsv --out encoders/adapted
+cslab encoder adapt minilm --text en=en.txt --text de=de.txt --start de=identical --out encoders/adapted
 """
 
 from pathlib import Path
@@ -200,6 +200,10 @@ def adapt(
     out: Out,
     text: Annotated[list[str], typer.Option(help="LANGUAGE=FILE, a line each (.gz allowed); repeat it, English too.")],
     pairs: Annotated[list[str] | None, typer.Option(help="LANGUAGE=FILE of `text<TAB>English`, to measure by.")] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(help="LANGUAGE=LEXICON to English, or LANGUAGE=identical: new pieces start near English words."),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Updates.")] = 5000,
     batch: Annotated[int, typer.Option(help="Rows of an update.")] = 64,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-4,
@@ -217,14 +221,15 @@ def adapt(
     )
     lines = {code: _lines(files) for code, files in _by_language(text, "text").items()}
     known = {code: _translations(files) for code, files in _by_language(pairs or [], "pairs").items()}
-    made = adapt_encoder(base, lines, out, settings, known)
+    given = {code: files[-1] for code, files in _by_language(start or [], "start").items()}
+    seeds = {code: "identical" if str(file) == "identical" else _read(file, code, "en") for code, file in given.items()}
+    made = adapt_encoder(base, lines, out, settings, known, seeds=seeds)
     print(f"{out / 'model'}: {sum(made['pieces'].values()):,} pieces added, loss {made['loss']:.3f}")
+    stages = [made[name] for name in ("before", "start", "after") if name in made]
     for code, after in made["after"].items():
-        before = made["before"][code]
-        print(
-            f"  {code}: "
-            + ", ".join(f"{name} {before[name]:.3f} → {after[name]:.3f}" for name in after if name != "pairs")
-        )
+        measures = (name for name in after if name != "pairs")
+        told = (f"{name} " + " → ".join(f"{stage[code][name]:.3f}" for stage in stages) for name in measures)
+        print(f"  {code}: " + ", ".join(told))
 
 
 def _by_language(values: list[str], option: str) -> dict[str, list[Path]]:

@@ -1,8 +1,8 @@
 """How far embeddings may move in training: a radius chosen on held-out training questions, never on test collections.
 
 For each radius a ranker is trained, and asked the questions that the profile keeps from training
-(`training.dev_queries`): as they are, and with words of questions and candidates switched, which no test language is
-needed for. Too small a radius changes nothing; too large a one costs the first and gains nothing on the second.
+(`training.dev_queries`), as they are and switched (`held_out`). Too small a radius changes nothing; too large a one
+costs the first and gains nothing on the second.
 
 Radii are shares of the norm of a pair's embeddings. A share of ε lets a single one of n tokens move by ε·√n of its
 norm: with 45 tokens, 0.1 is two thirds of a norm, while MiniLM's nearest other token is about one norm away. What is
@@ -15,16 +15,11 @@ profile `robust` (SQuAD sentences, MiniLM) held-out questions gain up to 0.02 an
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cslab.evaluation.measures import score_run
-from cslab.evaluation.settings import Task
-from cslab.jobs import make_all
-from cslab.makers import dev_tasks
-from cslab.recipe import Recipe
+from cslab.held_out import held_out_table
 from cslab.store import CslabError
 from cslab.systems import PLAIN, System
 
@@ -32,7 +27,6 @@ if TYPE_CHECKING:
     from cslab.stages import Lab
 
 RADII = (0.01, 0.02, 0.05)
-SWITCHED = "ML-CS"  # the condition by whose policy questions and candidates are switched
 
 
 def radii_on_held_out(
@@ -53,15 +47,7 @@ def radii_on_held_out(
         CslabError: for a profile that holds nothing out, or a condition or method that is not known.
     """
     systems = {system: radius for radius in (0.0, *radii) for system in _systems(lab, method, radius, condition)}
-    readings(lab)  # what is missing is told before anything is trained
-    lab.train_all(list(systems))
-    make_all([(lab, system) for system in systems], held_out_recipe, lab.profile.jobs)
-    measure = lab.profile.evaluation.measures[0]
-    rows = [
-        {"radius": radius, **{name: found[measure] for name, found in held_out_recipe(lab, one).make().summary.items()}}
-        for one, radius in systems.items()
-    ]
-    table = pd.DataFrame(rows).groupby("radius").mean()
+    table = held_out_table(lab, list(systems)).groupby(pd.Index(systems.values(), name="radius")).mean()
     return table.assign(mean=table.mean(axis=1))
 
 
@@ -92,44 +78,3 @@ def with_radius(method: str, radius: float) -> str:
     name = f"{method[:-1]}, epsilon={radius:g})" if method.endswith(")") else f"{method}(epsilon={radius:g})"
     parse(name, {})
     return name
-
-
-def held_out_recipe(lab: "Lab", system: System) -> Recipe:
-    """What a ranker makes of the held-out questions: for each reading, measure → mean ×100, in the stage's summary."""
-    evaluation = lab.profile.evaluation
-
-    def build(folder: Path) -> dict[str, Any]:
-        from cslab.ranking.cross_encoder import load_encoder
-        from cslab.ranking.rerank import rerank_all
-
-        tasks, encoder = readings(lab), load_encoder(str(lab.train(system).path / "model"))
-        found = {}
-        for name, run in rerank_all(encoder, tasks, "held-out", max_length=evaluation.max_length).items():
-            scores = score_run(run, tasks[name].qrels, system.name, system.seed, evaluation.measures)
-            found[name] = (100 * scores.groupby("measure")["value"].mean()).round(2).to_dict()
-        return found
-
-    config = evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
-    config |= {"p": lab.profile.probability}
-    inputs = (lab._pairs, lab._model(system), *lab._lexicons())
-    rooms = ("radius", "ranking", "switching", "evaluation/settings", "evaluation/measures")
-    return Recipe(lab.folder / "held-out" / system.slug, config, build, inputs, rooms)
-
-
-def readings(lab: "Lab") -> dict[str, Task]:
-    """The held-out questions and their candidates, in English as they are and switched.
-
-    Raises:
-        CslabError: for a profile that holds nothing out.
-    """
-    from cslab.switching.draw import Key
-    from cslab.switching.switch import switcher
-    from cslab.training.conditions import CONDITIONS, policy_for
-
-    lexicons = lab.lexicons()
-    switch = switcher(lexicons, policy_for(CONDITIONS[SWITCHED], None, tuple(lexicons), lab.profile.probability))
-    (task,) = dev_tasks(lab, ["en-en"]).values()
-    asked = {did for scores in task.candidates.scores.values() for did in scores}
-    queries = {q: switch.text(text, Key(0, 0, q), "query") for q, text in task.queries.items()}
-    documents = {d: switch.text(text, Key(0, 0, d), "document") for d, text in task.documents.items() if d in asked}
-    return {"as they are": task, "switched": replace(task, queries=queries, documents=documents)}

@@ -1,9 +1,10 @@
 """Teaching an encoder new languages from monolingual text alone: vocabulary, masked words, and a measure of alignment.
 
 Reads lines of text by language (no parallel data) and any encoder with a masked-word head. What the text is made of
-becomes pieces of its vocabulary (WordPiece vocabularies only; others cover all scripts as they are), and training goes
-on with masked words, languages in equal shares; English among them keeps what the encoder knew. Writes `model/`, which
-`load_encoder` opens, `log.jsonl` and, while it runs, `checkpoint.pt`: the same call goes on from there.
+becomes pieces of its vocabulary (WordPiece vocabularies only; others cover all scripts as they are), whose embeddings
+start at random or near those of English words (`starts`), and training goes on with masked words, languages in equal
+shares; English among them keeps what the encoder knew. Writes `model/`, which `load_encoder` opens, `log.jsonl` and,
+while it runs, `checkpoint.pt`: the same call goes on from there.
 
     texts = {"en": english, "de": german, "ru": russian}                      # language → lines
     adapt("minilm", texts, "encoders/adapted", AdaptSettings(steps=5000), pairs={"de": [("Hund", "dog"), …]})
@@ -32,6 +33,7 @@ from cslab.training.loop import parameter_groups
 from cslab.training.pairs import generator
 from cslab.training.pretrain import masked
 from cslab.training.record import Record
+from cslab.training.starts import Seeds, aligned_rows
 from cslab.training.weights import Weights
 
 
@@ -78,6 +80,7 @@ def adapt(
     pairs: Mapping[str, Pairs] | None = None,
     device: str | torch.device | None = None,
     progress: Progress | None = print,
+    seeds: Seeds | None = None,
 ) -> dict[str, Any]:
     """Adapts an encoder to languages.
 
@@ -89,24 +92,34 @@ def adapt(
         pairs: language → (text, English text), to measure alignment on before and after; never trained on.
         device: default CUDA where there is one.
         progress: called with a line of text now and then.
+        seeds: language → a lexicon to English or "identical": new pieces of the language start near English words
+            that word vectors, mapped from these known words on, find for them; drawn at random where it is not named.
 
     Returns:
-        Small numbers: pieces added, losses, and alignment `before` and `after` by language.
+        Small numbers: pieces added, losses, alignment `before`, at the `start` of training (with seeds) and `after`.
 
     Raises:
         CslabError: for text that is too short, an encoder without safetensors, a checkpoint of another run, or a loss
-            that is not finite.
+            that is not finite; for seeds without text or too few known words.
     """
-    settings, folder = settings or AdaptSettings(), Path(folder)
+    settings, folder, seeds = settings or AdaptSettings(), Path(folder), seeds or {}
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model, tokenizer = _load(base, settings.seed)
     before = {code: alignment(model.to(device), tokenizer, some) for code, some in (pairs or {}).items()}
+    first = len(tokenizer)
     model, tokenizer, added = extend(model, tokenizer, texts, settings)
+    started = {}
+    if seeds and len(tokenizer) > first:
+        found = _start(model, tokenizer, first, texts, seeds, folder, progress)
+        measured = {code: alignment(model, tokenizer, some) for code, some in (pairs or {}).items()}
+        started = {"seeds": found, "start": measured}
     rows = {code: _tokens(tokenizer, lines, settings.max_length, code) for code, lines in texts.items()}
     figures = _train(model.to(device), tokenizer, rows, settings, folder, progress)
     after = {code: alignment(model, tokenizer, some) for code, some in (pairs or {}).items()}
-    made = {"base": str(base), "languages": list(texts), "pieces": added, **figures, "before": before, "after": after}
+    made = {"base": str(base), "languages": list(texts), "pieces": added, **figures}
+    made |= {"before": before, **started, "after": after}
     _save(model, tokenizer, folder, {"settings": asdict(settings), **made})
+    shutil.rmtree(folder / "vectors", ignore_errors=True)
     return made
 
 
@@ -182,6 +195,23 @@ def _pieces(fast: Any, lines: Sequence[str], settings: AdaptSettings) -> list[st
         for place, token in enumerate(trained.model.tokenize(word)):
             found[mark * (place > 0) + token.value] += count
     return sorted(found, key=lambda piece: (-found[piece], piece))[: settings.vocabulary]
+
+
+def _start(
+    model: Any,
+    tokenizer: Any,
+    first: int,
+    texts: Mapping[str, Sequence[str]],
+    seeds: Seeds,
+    folder: Path,
+    progress: Progress | None,
+) -> dict[str, dict[str, int]]:
+    """Sets the embeddings of the pieces from `first` on that word vectors can tell; what was found, by language."""
+    table = model.get_input_embeddings().weight
+    ids, rows, made = aligned_rows(tokenizer, table[:first], first, texts, seeds, folder / "vectors", progress)
+    with torch.no_grad():
+        table[torch.from_numpy(ids).to(table.device)] = torch.from_numpy(rows).to(table)
+    return made
 
 
 # --- training ------------------------------------------------------------------------------------------------

@@ -1,16 +1,22 @@
 """Adapting a tiny encoder to new languages: vocabulary, masked words, resuming, and the measure of alignment."""
 
+import re
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from cslab.commands import encoder_app
+from cslab.lexicon.lexicon import Lexicon
 from cslab.ranking.cross_encoder import load_encoder
 from cslab.store import CslabError, read_json
 from cslab.training import adapt as adapting
 from cslab.training.adapt import AdaptSettings, adapt
 from cslab.training.alignment import alignment, embed, retrieval
+from cslab.training.starts import aligned_rows
 from tests.tiny import tiny_encoder
 
 TEXTS = {
@@ -123,6 +129,58 @@ def test_the_command_reads_lines_and_verses(base, tmp_path):
     done = CliRunner().invoke(encoder_app, ["adapt", str(base), "--out", str(tmp_path / "made"), *given, *small])
     assert done.exit_code == 0, done.output
     assert "ru: p@1 " in done.output
+    for code, lines in TEXTS.items():
+        (tmp_path / f"long.{code}.txt").write_text("\n".join(lines * 20))
+    (tmp_path / "known.txt").write_text("лис fox\nдом house\nкурица hen\n")
+    started = [*(f"--text={code}={tmp_path}/long.{code}.txt" for code in TEXTS), f"--start=ru={tmp_path}/known.txt"]
+    done = CliRunner().invoke(
+        encoder_app, ["adapt", str(base), "--out", str(tmp_path / "near"), *given, *started, *small]
+    )
+    assert done.exit_code == 0, done.output
+    assert "start of 'ru': " in done.output
+    assert re.search(r"ru: p@1 [\d.]+ → [\d.]+ → [\d.]+", done.output)
     assert "01001" not in load_encoder(tmp_path / "made" / "model").tokenizer.get_vocab()
     wrong = CliRunner().invoke(encoder_app, ["adapt", str(base), "--out", str(tmp_path / "x"), "--text", "en.txt"])
     assert str(wrong.exception) == "--text en.txt: expected LANGUAGE=FILE, e.g. --text de=de.txt.gz"
+
+
+def test_new_pieces_start_near_the_english_words_that_text_says_they_are(base, tmp_path):
+    """Two languages of one text, word for word: vectors of one map onto the other's, and so do embeddings."""
+    random = np.random.default_rng(0)
+    words = {"fox": "лис", "hen": "кура", "house": "дом", "moon": "луна", "cat": "кот", "river": "река"}
+    topics = (("fox", "hen", "cat"), ("house", "moon", "river"))
+    lines = [[str(word) for word in random.choice(topics[i % 2], 6)] for i in range(600)]
+    texts = {"en": [" ".join(line) for line in lines], "ru": [" ".join(words[word] for word in line) for line in lines]}
+    known = Lexicon.from_pairs("ru", "en", [(words[word], word) for word in ("fox", "hen", "cat", "house", "moon")])
+    model, tokenizer = adapting._load(base, 0)
+    first, table = len(tokenizer), model.get_input_embeddings().weight.detach().clone()
+    model, tokenizer, _ = adapting.extend(model, tokenizer, texts, replace(SETTINGS, minimum=1))
+    told = []
+    ids, rows, made = aligned_rows(tokenizer, table, first, texts, {"ru": known}, tmp_path, told.append)
+    assert made == {"ru": {"pairs": 5, "mutual": made["ru"]["mutual"], "pieces": len(ids)}}
+    assert told[-1].startswith("start of 'ru': 5 pairs, ")
+    pieces = tokenizer.convert_ids_to_tokens(ids.tolist())
+    assert set(words.values()) <= set(pieces)
+    english = table[tokenizer.convert_tokens_to_ids(list(words))]
+    near = torch.from_numpy(rows) @ torch.nn.functional.normalize(english, dim=1).T
+    topic_of = {word: i for i, topic in enumerate(topics) for word in topic}
+    for word, translation in words.items():
+        best = list(words)[int(near[pieces.index(translation)].argmax())]
+        assert topic_of[best] == topic_of[word], (translation, best)
+    weights = np.linalg.lstsq(english.numpy().T, rows.T, rcond=None)[0]
+    np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-3)  # each is a mean of English embeddings
+
+
+def test_a_start_is_measured_and_needs_text_and_known_words(base, tmp_path):
+    seeds = {"ru": Lexicon.from_pairs("ru", "en", [("лис", "fox"), ("курица", "hen"), ("дом", "house")])}
+    pairs = {"ru": [("лис", "fox"), ("дом", "house"), ("луну", "moon")]}
+    longer = {code: lines * 20 for code, lines in TEXTS.items()}  # of a few lines, words get no vectors
+    made = adapt(base, longer, tmp_path / "made", SETTINGS, pairs, device="cpu", progress=None, seeds=seeds)
+    assert made["seeds"]["ru"]["pieces"] > 0
+    assert set(made["start"]["ru"]) == set(made["after"]["ru"])
+    assert not (tmp_path / "made" / "vectors").exists()
+    with pytest.raises(CslabError, match="start: no text in 'de'"):
+        adapt(base, TEXTS, tmp_path / "x", SETTINGS, device="cpu", progress=None, seeds={"de": "identical"})
+    with pytest.raises(CslabError, match=r"align: 0 pairs of the seed \('identical' words\)"):
+        adapt(base, TEXTS, tmp_path / "x", SETTINGS, device="cpu", progress=None, seeds={"ru": "identical"})
+    assert not (tmp_path / "x" / "model").exists()

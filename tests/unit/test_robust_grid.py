@@ -8,7 +8,8 @@ import pytest
 from cslab.domain_shift import shift_table
 from cslab.evaluation.significance import holm
 from cslab.findings import in_decimals, write_tables
-from cslab.radius import best_radius, held_out_recipe, radii_on_held_out, readings, with_radius
+from cslab.held_out import held_out_recipe, readings
+from cslab.radius import best_radius, radii_on_held_out, with_radius
 from cslab.robust_grid import cell_effects, cell_tests, grid_tables
 from cslab.stages import open_lab
 from cslab.store import CslabError
