@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from cslab.__main__ import app
 from cslab.domain_shift import shift_table
 from cslab.evaluation.significance import holm
 from cslab.findings import in_decimals, write_tables
@@ -65,7 +67,7 @@ GRID = [
 ]  # fmt: skip
 
 
-def test_a_grid_and_a_radius(tmp_path, capsys):
+def test_a_grid_and_a_radius(tmp_path, capsys, monkeypatch):
     lab = open_lab("smoke", GRID, outputs=tmp_path)
     tables = grid_tables(lab)
     assert list(tables) == ["settings", "attack", "model queries", "cells", "tests", "gains", "shift", "effects"]
@@ -90,6 +92,17 @@ def test_a_grid_and_a_radius(tmp_path, capsys):
     assert not set(task.queries) & set(lab.pairs().qids)
     assert readings(lab)["switched"].queries != task.queries
     assert [held_out_recipe(lab, system).state() for system in lab.systems()] == ["done", "to do"]
+
+    monkeypatch.setenv("CSLAB_OUTPUTS", str(tmp_path))
+    done = CliRunner().invoke(app, ["held-out", "-p", "smoke", *(part for one in GRID for part in ("--set", one))])
+    assert done.exit_code == 0, done.output
+    assert "MRR@10 × 100 on 8 held-out questions" in done.output
+    table = done.output[done.output.index("| ranker |") :].splitlines()
+    assert table[0] == "| ranker | as they are | switched |"
+    plain = [f"{found.loc[0.0, reading]:.1f}" for reading in ("as they are", "switched")]
+    assert table[2] == f"| ml-cs-s1 | {plain[0]} | {plain[1]} |"
+    assert table[3].startswith("| ml-cs+fgm-s1 | ")
+    assert "made models/" not in done.output
 
 
 def test_what_cannot_be_chosen_is_said(tmp_path):
