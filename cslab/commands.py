@@ -210,6 +210,7 @@ def adapt(
     length: Annotated[int, typer.Option(help="Tokens of a row.")] = 128,
     vocabulary: Annotated[int, typer.Option(help="Pieces that each language may add.")] = 20_000,
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16")] = "auto",
+    save_every: Annotated[int, typer.Option(help="Updates between checkpoints (weights three times); 0: none.")] = 500,
     seed: int = 0,
 ) -> None:
     """Teaches an encoder new languages from monolingual text; the same command goes on after an interruption."""
@@ -217,8 +218,9 @@ def adapt(
     from cslab.training.adapt import adapt as adapt_encoder
 
     settings = AdaptSettings(
-        steps=steps, batch=batch, lr=lr, max_length=length, vocabulary=vocabulary, precision=precision, seed=seed
-    )
+        steps=steps, batch=batch, lr=lr, max_length=length, vocabulary=vocabulary, precision=precision, seed=seed,
+        save_every=save_every,
+    )  # fmt: skip
     lines = {code: _lines(files) for code, files in _by_language(text, "text").items()}
     known = {code: _translations(files) for code, files in _by_language(pairs or [], "pairs").items()}
     given = {code: files[-1] for code, files in _by_language(start or [], "start").items()}

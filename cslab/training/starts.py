@@ -8,8 +8,10 @@ tokenizer's own words. No parallel text is read.
     rows = aligned_rows(tokenizer, table, first, texts, {"de": "identical", "ru": known}, "encoders/adapted/vectors")
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +69,13 @@ def aligned_rows(
     """
     if missing := [code for code in ("en", *seeds) if code not in texts]:
         raise CslabError(f"start: no text in '{missing[0]}'; word vectors of it are needed, give its lines")
-    cut, folder = _cutter(tokenizer), Path(folder)
-    english = _vectors(cut, texts["en"], "en", folder, progress)
+    cut, folder, codes = _cutter(tokenizer), Path(folder), ("en", *seeds)
+    if progress:
+        progress(f"word vectors of {', '.join(codes)}")
+    with ThreadPoolExecutor(min(len(codes), os.cpu_count() or 1)) as workers:  # each is trained by a child process
+        trained = workers.map(lambda code: _vectors(cut, texts[code], code, folder), codes)
+        vectors_of = dict(zip(codes, trained, strict=True))
+    english = vectors_of["en"]
     single = _single_pieces(tokenizer, english.words, first)
     pool = np.array(sorted(single), np.int64)
     embeddings = table.detach().float().cpu()[[single[row] for row in pool]]
@@ -76,7 +83,7 @@ def aligned_rows(
     weight = torch.zeros(len(tokenizer) - first)
     made = {}
     for code, seed in seeds.items():
-        vectors = _vectors(cut, texts[code], code, folder, progress)
+        vectors = vectors_of[code]
         alignment = align(vectors, english, _as_cut(seed, cut), ALIGNING)
         mapped = alignment.map_source(vectors.matrix)
         ids, means, counts = _piece_vectors(tokenizer, vectors.words, mapped, _counts(cut, texts[code]), first)
@@ -104,11 +111,7 @@ def _cutter(tokenizer: Any) -> Callable[[str], list[str]]:
     return cut
 
 
-def _vectors(
-    cut: Callable[[str], list[str]], lines: Sequence[str], code: str, folder: Path, progress: Progress | None
-) -> Vectors:
-    if progress:
-        progress(f"word vectors of '{code}'")
+def _vectors(cut: Callable[[str], list[str]], lines: Sequence[str], code: str, folder: Path) -> Vectors:
     spaced: Iterator[str] = (" ".join(cut(line)) for line in lines)
     return train_vectors(spaced, code, folder / code, TRAINING)
 
