@@ -56,6 +56,8 @@ def test_a_model_depends_on_the_lexicons_it_reads(tmp_path):
     assert same == {"Zero-shot"}
     titles = lab("lexicon.source=atlas-titles", tmp_path=tmp_path)
     assert {s.name for s in one.systems() if one._model(s).key == titles._model(s).key} == {"Zero-shot", "Wiki-CS"}
+    later = lab("training.unswitched_steps=1", tmp_path=tmp_path)
+    assert {s.name for s in one.systems() if one._model(s).key == later._model(s).key} == {"Zero-shot"}
     zero, *_ = one.systems()
     assert [r.path.name for r in one._model(zero).inputs] == ["english"]
     bilingual = next(s for s in one.systems() if s.pair)
