@@ -15,9 +15,11 @@ export TOKENIZERS_PARALLELISM = false
 demo: $(DONE)
 	$(BIN)/cslab notebooks --profile $(PROFILE)
 
-# Test files are shared out among the cores, one thread each.
+# Test files are shared out among the cores, one thread each, in the order that tests/conftest.py gives them: with the
+# largest first, as xdist would have it, a core waits for the notebooks that another is running.
 test: $(DONE) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder
 
 # Of these only widgets and reports in headless Chromium (Debian: apt-get install chromium fonts-dejavu-core).
 browser: $(DONE)
