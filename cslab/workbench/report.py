@@ -57,7 +57,8 @@ def _status(runs: list[Mapping[str, Any]]) -> str:
     if failed:
         return note_html(f"{failed[0]['notebook']} failed ({last}): {failed[0]['error']}", "error")
     total = clock(sum(run["seconds"] for run in runs))
-    return note_html(f"All {len(runs)} notebooks ran through, in {total} altogether; the last ended {last}.")
+    times = f"their times add up to {total}, though some ran side by side"
+    return note_html(f"All {len(runs)} notebooks ran through; {times}; the last ended {last}.")
 
 
 def _results(home: Path, summaries: Iterable[Mapping[str, Any]], profile: Profile) -> str:
