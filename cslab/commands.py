@@ -66,7 +66,7 @@ def align(
     from cslab.lexicon.vectors import read_vectors, save_vectors
 
     x, y = read_vectors(source, source_language, limit), read_vectors(target, target_language, limit)
-    pairs = seed if seed == "identical" else _read(Path(seed), x.language, y.language)
+    pairs = _seed(seed, x.language, y.language)
     found = align_vectors(
         x, y, pairs, Aligning(method=method), progress=lambda what, value: print(f"  {what} {value:g}")
     )
@@ -223,8 +223,10 @@ def adapt(
     )  # fmt: skip
     lines = {code: _lines(files) for code, files in _by_language(text, "text").items()}
     known = {code: _translations(files) for code, files in _by_language(pairs or [], "pairs").items()}
-    given = {code: files[-1] for code, files in _by_language(start or [], "start").items()}
-    seeds = {code: "identical" if str(file) == "identical" else _read(file, code, "en") for code, file in given.items()}
+    given = _by_language(start or [], "start")
+    if twice := [code for code, files in given.items() if len(files) > 1]:
+        raise CslabError(f"--start: {twice[0]} is given twice; merge its lexicons first (cslab lexicon merge)")
+    seeds = {code: _seed(str(file), code, "en") for code, (file,) in given.items()}
     made = adapt_encoder(base, lines, out, settings, known, seeds=seeds)
     print(f"{out / 'model'}: {sum(made['pieces'].values()):,} pieces added, loss {made['loss']:.3f}")
     stages = [made[name] for name in ("before", "start", "after") if name in made]
@@ -269,6 +271,11 @@ def _read(path: Path, source: str | None, target: str | None):
     if not source or not target:
         raise CslabError(f"{path}: its languages are not known; give --source and --target")
     return read_dictionary(path, source, target)
+
+
+def _seed(given: str, source: str, target: str):
+    """What an alignment starts from: words spelt alike, or a dictionary."""
+    return given if given == "identical" else _read(Path(given), source, target)
 
 
 def _percent(what: str):

@@ -6,6 +6,7 @@ needed: the first says what a setting does to English ranking, the second what i
     held_out_table(open_lab("xquad"))        # a row per ranker; `as they are`, `switched` (×100)
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,12 @@ from cslab.recipe import Recipe
 from cslab.systems import System
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cslab.stages import Lab
 
 SWITCHED = "ML-CS"  # the condition by whose policy questions and candidates are switched
 
 
-def held_out_table(lab: "Lab", systems: "Sequence[System] | None" = None) -> pd.DataFrame:
+def held_out_table(lab: "Lab", systems: Sequence[System] | None = None) -> pd.DataFrame:
     """Trains rankers and asks them the held-out questions.
 
     Args:
@@ -45,9 +44,9 @@ def held_out_table(lab: "Lab", systems: "Sequence[System] | None" = None) -> pd.
     lab.train_all(chosen)
     make_all([(lab, system) for system in chosen], held_out_recipe, lab.profile.jobs)
     measure = lab.profile.evaluation.measures[0]
-    found = {system.slug: held_out_recipe(lab, system).make().summary for system in chosen}
-    rows = {slug: {name: one[measure] for name, one in summary.items()} for slug, summary in found.items()}
-    return pd.DataFrame(rows).T.rename_axis("ranker")
+    summaries = {system.slug: held_out_recipe(lab, system).make().summary for system in chosen}
+    rows = [{name: one[measure] for name, one in summary.items()} for summary in summaries.values()]
+    return pd.DataFrame(rows, index=pd.Index(summaries, name="ranker"))
 
 
 def held_out_recipe(lab: "Lab", system: System) -> Recipe:

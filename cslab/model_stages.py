@@ -65,7 +65,8 @@ def beginnings(asked: "Sequence[tuple[Lab, System]]") -> "list[tuple[Lab, System
 def _config(lab: "Lab", system: System) -> dict[str, Any]:
     training, profile, ranker = lab.profile.training, lab.profile, system.ranker
     apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers"}
-    apart |= set() if _switched(ranker) else {"unswitched_steps"}
+    if not _switched(ranker):
+        apart.add("unswitched_steps")
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}
     config |= {"training": training.model_dump(exclude={*apart, *HARMLESS})}
     config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"})}

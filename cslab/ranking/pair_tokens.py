@@ -112,6 +112,18 @@ def backend(tokenizer: Any) -> Any:
     return found
 
 
+def word_cutter(tokenizer: Any) -> Callable[[str], list[str]]:
+    """A function that gives the words of a text as a tokenizer writes and cuts them, before it makes pieces of them."""
+    fast = backend(tokenizer)
+    normalizer, cutter = fast.normalizer, fast.pre_tokenizer
+
+    def cut(text: str) -> list[str]:
+        normal = normalizer.normalize_str(text) if normalizer else text
+        return [word for word, _ in cutter.pre_tokenize_str(normal)] if cutter else [normal]
+
+    return cut
+
+
 def tokenizer_key(tokenizer: Any) -> str:
     """A hash of everything that decides the ids of a text."""
     return blake2b(backend(tokenizer).to_str().encode(), digest_size=8).hexdigest()

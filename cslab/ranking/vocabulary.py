@@ -23,7 +23,7 @@ import torch
 
 from cslab.lexicon.lexicon import Lexicon
 from cslab.ranking.cross_encoder import Encoder
-from cslab.ranking.pair_tokens import backend, tokenise
+from cslab.ranking.pair_tokens import backend, tokenise, word_cutter
 from cslab.store import CslabError
 
 Lexicons = Mapping[str, Lexicon | Sequence[Lexicon]]
@@ -79,7 +79,7 @@ def _meanings(
 ) -> dict[str, dict[str, None]]:
     """New piece → its translations; a piece that two languages share has those of both."""
     fast, known = backend(encoder.tokenizer), encoder.tokenizer.get_vocab()
-    piece_of, longest = _piece_maker(fast), fast.model.max_input_chars_per_word
+    piece_of, longest = _piece_maker(encoder.tokenizer), fast.model.max_input_chars_per_word
     meanings: dict[str, dict[str, None]] = {}
     for code, given in lexicons.items():
         wanted = None if only is None else {piece_of(word) for word in only.get(code, ())}
@@ -109,14 +109,13 @@ def _rows(lexicons: Sequence[Lexicon]) -> Iterator[tuple[str, str]]:
                     yield source, translation.text
 
 
-def _piece_maker(fast: Any) -> Callable[[str], str | None]:
+def _piece_maker(tokenizer: Any) -> Callable[[str], str | None]:
     """A function that gives a word as the tokenizer sees it, or None if it cuts the word at punctuation."""
-    normalizer, cutter = fast.normalizer, fast.pre_tokenizer
+    words = word_cutter(tokenizer)
 
     def piece(word: str) -> str | None:
-        normal = normalizer.normalize_str(word) if normalizer else word
-        cut = cutter.pre_tokenize_str(normal) if cutter else [(normal, None)]
-        return cut[0][0] if len(cut) == 1 else None
+        cut = words(word)
+        return cut[0] if len(cut) == 1 else None
 
     return piece
 

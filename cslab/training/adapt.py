@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from cslab.ahead import prefetched
 from cslab.ranking.cross_encoder import Progress, choose_precision, computing_in, hub_path, quiet
-from cslab.ranking.pair_tokens import backend, tokenise
+from cslab.ranking.pair_tokens import backend, tokenise, word_cutter
 from cslab.ranking.vocabulary import with_pieces
 from cslab.store import CslabError, fingerprint, write_json
 from cslab.training.alignment import Pairs, alignment
@@ -33,7 +33,7 @@ from cslab.training.loop import parameter_groups
 from cslab.training.pairs import generator
 from cslab.training.pretrain import masked
 from cslab.training.record import Record
-from cslab.training.starts import Seeds, aligned_rows
+from cslab.training.starts import Seeds, aligned_rows, seeds_key
 from cslab.training.weights import Weights
 
 
@@ -102,22 +102,24 @@ def adapt(
         CslabError: for text that is too short, an encoder without safetensors, a checkpoint of another run, or a loss
             that is not finite; for seeds without text or too few known words.
     """
-    settings, folder, seeds = settings or AdaptSettings(), Path(folder), seeds or {}
+    settings, folder, pairs, seeds = settings or AdaptSettings(), Path(folder), pairs or {}, seeds or {}
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model, tokenizer = _load(base, settings.seed)
-    before = {code: alignment(model.to(device), tokenizer, some) for code, some in (pairs or {}).items()}
+
+    def aligned() -> dict[str, dict[str, float]]:
+        return {code: alignment(model.to(device), tokenizer, some) for code, some in pairs.items()}
+
+    before = aligned()
     first = len(tokenizer)
     model, tokenizer, added = extend(model, tokenizer, texts, settings)
     started = {}
     if seeds and len(tokenizer) > first:
         found = _start(model, tokenizer, first, texts, seeds, folder, progress)
-        measured = {code: alignment(model, tokenizer, some) for code, some in (pairs or {}).items()}
-        started = {"seeds": found, "start": measured}
+        started = {"seeds": found, "start": aligned()}
     rows = {code: _tokens(tokenizer, lines, settings.max_length, code) for code, lines in texts.items()}
-    figures = _train(model.to(device), tokenizer, rows, settings, folder, progress)
-    after = {code: alignment(model, tokenizer, some) for code, some in (pairs or {}).items()}
+    figures = _train(model.to(device), tokenizer, rows, settings, seeds_key(seeds), folder, progress)
     made = {"base": str(base), "languages": list(texts), "pieces": added, **figures}
-    made |= {"before": before, **started, "after": after}
+    made |= {"before": before, **started, "after": aligned()}
     _save(model, tokenizer, folder, {"settings": asdict(settings), **made})
     shutil.rmtree(folder / "vectors", ignore_errors=True)
     return made
@@ -160,7 +162,7 @@ def extend(
     known = dict.fromkeys(tokenizer.get_vocab())
     start, pieces = len(tokenizer), {}
     for code, lines in texts.items():
-        found = [p for p in _pieces(fast, lines, settings) if p not in known and p not in pieces]
+        found = [p for p in _pieces(tokenizer, lines, settings) if p not in known and p not in pieces]
         pieces |= dict.fromkeys(found)
         added[code] = len(found)
     if not pieces:
@@ -175,21 +177,21 @@ def extend(
     return model, with_pieces(tokenizer, list(pieces), start), added
 
 
-def _pieces(fast: Any, lines: Sequence[str], settings: AdaptSettings) -> list[str]:
+def _pieces(tokenizer: Any, lines: Sequence[str], settings: AdaptSettings) -> list[str]:
     """The pieces that a language's words are made of, those of most words in the text first.
 
     The merges are learnt without the mark of pieces inside words, whose numbering would differ from run to run.
     """
     from tokenizers import Tokenizer, models, trainers
 
+    fast, cut = backend(tokenizer), word_cutter(tokenizer)
     trained = Tokenizer(models.BPE())
     trained.normalizer, trained.pre_tokenizer = fast.normalizer, fast.pre_tokenizer
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocabulary, min_frequency=settings.minimum, special_tokens=[], show_progress=False
     )
     trained.train_from_iterator(lines, trainer)
-    cut = [fast.normalizer.normalize_str(line) if fast.normalizer else line for line in lines]
-    counted = Counter(word for line in cut for word, _ in fast.pre_tokenizer.pre_tokenize_str(line))
+    counted = Counter(word for line in lines for word in cut(line))
     mark, found = fast.model.continuing_subword_prefix, Counter()
     for word, count in counted.items():
         for place, token in enumerate(trained.model.tokenize(word)):
@@ -210,7 +212,7 @@ def _start(
     table = model.get_input_embeddings().weight
     ids, rows, made = aligned_rows(tokenizer, table[:first], first, texts, seeds, folder / "vectors", progress)
     with torch.no_grad():
-        table[torch.from_numpy(ids).to(table.device)] = torch.from_numpy(rows).to(table)
+        table[ids.to(table.device)] = rows.to(table)
     return made
 
 
@@ -247,6 +249,7 @@ def _train(
     tokenizer: Any,
     rows: Mapping[str, np.ndarray],
     settings: AdaptSettings,
+    begun: str,
     folder: Path,
     progress: Progress | None,
 ) -> dict[str, Any]:
@@ -257,7 +260,7 @@ def _train(
     optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr, fused=True)
     digests = {code: [len(flat), int(flat.sum())] for code, flat in rows.items()}
     weights = Weights(model, optimizer)
-    record = Record.open(folder, fingerprint([settings, digests, len(tokenizer)]), weights)
+    record = Record.open(folder, fingerprint([settings, digests, len(tokenizer), begun]), weights)
     special = np.array(sorted(tokenizer.all_special_ids))
     model.train()
     steps = range(record.step, settings.steps)

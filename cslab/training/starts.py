@@ -5,7 +5,8 @@ Word vectors of each language are learnt from its own text, mapped onto those of
 to it, weighed by nearness; as WECHSEL does (2112.06598 section 3) with a dictionary of n-grams, here with CSLS and the
 tokenizer's own words. No parallel text is read.
 
-    rows = aligned_rows(tokenizer, table, first, texts, {"de": "identical", "ru": known}, "encoders/adapted/vectors")
+    seeds = {"de": "identical", "ru": known}
+    ids, rows, found = aligned_rows(tokenizer, table, first, texts, seeds, "encoders/adapted/vectors")
 """
 
 import os
@@ -24,8 +25,8 @@ from cslab.lexicon.search import csls_rows, unit_rows
 from cslab.lexicon.train import Training, train_vectors
 from cslab.lexicon.vectors import Vectors
 from cslab.ranking.cross_encoder import Progress
-from cslab.ranking.pair_tokens import backend, tokenise
-from cslab.store import CslabError
+from cslab.ranking.pair_tokens import tokenise, word_cutter
+from cslab.store import CslabError, fingerprint
 from cslab.text import fold
 
 Seeds = Mapping[str, "Lexicon | str"]  # language → known words to English, or "identical"
@@ -45,7 +46,7 @@ def aligned_rows(
     seeds: Seeds,
     folder: str | Path,
     progress: Progress | None = None,
-) -> tuple[np.ndarray, np.ndarray, dict[str, dict[str, int]]]:
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, dict[str, int]]]:
     """Embeddings for the pieces from id `first` on.
 
     A piece's vector is the mean of those of the words it is in, by how often they occur; a piece of several languages
@@ -69,13 +70,13 @@ def aligned_rows(
     """
     if missing := [code for code in ("en", *seeds) if code not in texts]:
         raise CslabError(f"start: no text in '{missing[0]}'; word vectors of it are needed, give its lines")
-    cut, folder, codes = _cutter(tokenizer), Path(folder), ("en", *seeds)
+    cut, folder, codes = word_cutter(tokenizer), Path(folder), ("en", *seeds)
     if progress:
         progress(f"word vectors of {', '.join(codes)}")
     with ThreadPoolExecutor(min(len(codes), os.cpu_count() or 1)) as workers:  # each is trained by a child process
         trained = workers.map(lambda code: _vectors(cut, texts[code], code, folder), codes)
-        vectors_of = dict(zip(codes, trained, strict=True))
-    english = vectors_of["en"]
+        learnt = dict(zip(codes, trained, strict=True))
+    english, _ = learnt["en"]
     single = _single_pieces(tokenizer, english.words, first)
     pool = np.array(sorted(single), np.int64)
     embeddings = table.detach().float().cpu()[[single[row] for row in pool]]
@@ -83,11 +84,11 @@ def aligned_rows(
     weight = torch.zeros(len(tokenizer) - first)
     made = {}
     for code, seed in seeds.items():
-        vectors = vectors_of[code]
+        vectors, counted = learnt[code]
         alignment = align(vectors, english, _as_cut(seed, cut), ALIGNING)
         mapped = alignment.map_source(vectors.matrix)
-        ids, means, counts = _piece_vectors(tokenizer, vectors.words, mapped, _counts(cut, texts[code]), first)
-        near = csls_rows(means, alignment.map_target(english.matrix)[pool], min(NEAREST, len(pool)), background=mapped)
+        ids, means, counts = _piece_vectors(tokenizer, vectors.words, mapped, counted, first)
+        near = csls_rows(means, alignment.map_target(english.matrix[pool]), min(NEAREST, len(pool)), background=mapped)
         shares = torch.softmax(near.scores / TEMPERATURE, dim=1)
         rows = (shares.unsqueeze(-1) * embeddings[near.rows]).sum(dim=1)
         total.index_add_(0, ids, rows * counts.unsqueeze(-1))
@@ -96,28 +97,27 @@ def aligned_rows(
         if progress:
             progress(f"start of '{code}': " + ", ".join(f"{count:,} {what}" for what, count in made[code].items()))
     done = weight.nonzero()[:, 0]
-    return (done + first).numpy(), (total[done] / weight[done].unsqueeze(-1)).numpy(), made
+    return done + first, total[done] / weight[done].unsqueeze(-1), made
 
 
-def _cutter(tokenizer: Any) -> Callable[[str], list[str]]:
-    """A function that gives the words of a text as the tokenizer cuts and writes them."""
-    fast = backend(tokenizer)
-    normalizer, cutter = fast.normalizer, fast.pre_tokenizer
-
-    def cut(text: str) -> list[str]:
-        normal = normalizer.normalize_str(text) if normalizer else text
-        return [word for word, _ in cutter.pre_tokenize_str(normal)] if cutter else normal.split()
-
-    return cut
+def seeds_key(seeds: Seeds) -> str:
+    """A hash of the languages and what their mappings start from."""
+    return fingerprint({code: seed if isinstance(seed, str) else list(seed.rows()) for code, seed in seeds.items()})
 
 
-def _vectors(cut: Callable[[str], list[str]], lines: Sequence[str], code: str, folder: Path) -> Vectors:
-    spaced: Iterator[str] = (" ".join(cut(line)) for line in lines)
-    return train_vectors(spaced, code, folder / code, TRAINING)
+def _vectors(
+    cut: Callable[[str], list[str]], lines: Sequence[str], code: str, folder: Path
+) -> tuple[Vectors, Counter[str]]:
+    """Vectors of the words of a text, and how often each (folded) occurs."""
+    counted: Counter[str] = Counter()
 
+    def spaced() -> Iterator[str]:
+        for line in lines:
+            found = cut(line)
+            counted.update(fold(word) for word in found)
+            yield " ".join(found)
 
-def _counts(cut: Callable[[str], list[str]], lines: Sequence[str]) -> Counter[str]:
-    return Counter(fold(word) for line in lines for word in cut(line))
+    return train_vectors(spaced(), code, folder / code, TRAINING), counted
 
 
 def _as_cut(seed: Lexicon | str, cut: Callable[[str], list[str]]) -> Lexicon | str:

@@ -54,9 +54,8 @@ def test_new_words_become_pieces_and_an_encoder_opens_the_result(base, tmp_path)
         assert torch.isfinite(encoder.model(**ids).logits).all()
 
 
-def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(base, tmp_path, monkeypatch):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    adapt(base, TEXTS, whole, SETTINGS, device="cpu", progress=None)
+def dying(monkeypatch):
+    """Interrupts training once, in its fourth step; the list of steps that are begun."""
     real, calls = adapting.masked_loss, []
 
     def dies(model, batch):
@@ -66,6 +65,13 @@ def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(base, tmp_path, monk
         return real(model, batch)
 
     monkeypatch.setattr(adapting, "masked_loss", dies)
+    return calls
+
+
+def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(base, tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    adapt(base, TEXTS, whole, SETTINGS, device="cpu", progress=None)
+    calls = dying(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         adapt(base, TEXTS, parts, SETTINGS, device="cpu", progress=None)
     assert (parts / "checkpoint.pt").is_file()
@@ -75,6 +81,19 @@ def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(base, tmp_path, monk
     first, second = (load_file(folder / "model" / "model.safetensors") for folder in (whole, parts))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_that_starts_otherwise_is_another_run(base, tmp_path, monkeypatch):
+    texts = {code: lines * 20 for code, lines in TEXTS.items()}
+    seeds = {"ru": Lexicon.from_pairs("ru", "en", [("лис", "fox"), ("курица", "hen"), ("дом", "house")])}
+    calls = dying(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(base, texts, tmp_path, SETTINGS, device="cpu", progress=None, seeds=seeds)
+    assert (tmp_path / "checkpoint.pt").is_file()
+    with pytest.raises(CslabError, match="checkpoint of another training"):
+        adapt(base, texts, tmp_path, SETTINGS, device="cpu", progress=None)
+    adapt(base, texts, tmp_path, SETTINGS, device="cpu", progress=None, seeds=seeds)
+    assert calls == [0, 1, 2, 3, 2, 3]
 
 
 def test_without_a_vocabulary_the_tokenizer_stays(base, tmp_path):
@@ -139,6 +158,10 @@ def test_the_command_reads_lines_and_verses(base, tmp_path):
     assert done.exit_code == 0, done.output
     assert "start of 'ru': " in done.output
     assert re.search(r"ru: p@1 [\d.]+ → [\d.]+ → [\d.]+", done.output)
+    twice = CliRunner().invoke(
+        encoder_app, ["adapt", str(base), "--out", str(tmp_path / "x"), *started, "--start=ru=identical"]
+    )
+    assert str(twice.exception) == "--start: ru is given twice; merge its lexicons first (cslab lexicon merge)"
     assert "01001" not in load_encoder(tmp_path / "made" / "model").tokenizer.get_vocab()
     wrong = CliRunner().invoke(encoder_app, ["adapt", str(base), "--out", str(tmp_path / "x"), "--text", "en.txt"])
     assert str(wrong.exception) == "--text en.txt: expected LANGUAGE=FILE, e.g. --text de=de.txt.gz"
@@ -162,12 +185,12 @@ def test_new_pieces_start_near_the_english_words_that_text_says_they_are(base, t
     pieces = tokenizer.convert_ids_to_tokens(ids.tolist())
     assert set(words.values()) <= set(pieces)
     english = table[tokenizer.convert_tokens_to_ids(list(words))]
-    near = torch.from_numpy(rows) @ torch.nn.functional.normalize(english, dim=1).T
+    near = rows @ torch.nn.functional.normalize(english, dim=1).T
     topic_of = {word: i for i, topic in enumerate(topics) for word in topic}
     for word, translation in words.items():
         best = list(words)[int(near[pieces.index(translation)].argmax())]
         assert topic_of[best] == topic_of[word], (translation, best)
-    weights = np.linalg.lstsq(english.numpy().T, rows.T, rcond=None)[0]
+    weights = np.linalg.lstsq(english.numpy().T, rows.numpy().T, rcond=None)[0]
     np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-3)  # each is a mean of English embeddings
 
 
