@@ -55,6 +55,14 @@ def operations(model: nn.Module, tokens: int, squares: int) -> float:
     return 2.0 * weights * tokens + 4.0 * model.config.num_hidden_layers * model.config.hidden_size * squares
 
 
+def fastest_precision(device: str) -> str:
+    """bf16 where the device has instructions for it, else fp32: what a peer at its best computes in."""
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if able else "fp32"
+
+
 def peak(device: str, precision: str, seconds: float = 1.0) -> float:
     """Operations per second of large matrix products, best of several: what MFU is a share of."""
     side = 8192 if device == "cuda" else 2048

@@ -27,6 +27,7 @@ from measuring import (
     Memory,
     Seen,
     add_places,
+    fastest_precision,
     figure,
     machine,
     make_encoder,
@@ -40,7 +41,7 @@ from measuring import (
 from sentence_transformers import CrossEncoder
 
 from cslab.collections.pool import read_pool
-from cslab.ranking.cross_encoder import Encoder, choose_precision, score_pairs
+from cslab.ranking.cross_encoder import Encoder, score_pairs
 
 Pair = tuple[str, str]
 Scorer = Callable[[list[Pair]], np.ndarray]
@@ -131,7 +132,7 @@ def row(encoder: Encoder, name: str, one: Taken, against: Taken, top: float) -> 
 
 def compare(size: str, device: str, count: int, rounds: int, max_length: int) -> tuple[list[dict], list[str], dict]:
     """The table's rows, the figures and the facts of one encoder on one device."""
-    pairs, precision = dl19_pairs(count), choose_precision("auto", torch.device(device))[0]
+    pairs, precision = dl19_pairs(count), fastest_precision(device)
     with tempfile.TemporaryDirectory() as folder:
         encoder = replace(make_encoder(size, Path(folder), max_length, device), name=size)
         sizes = [64, 128, 256, 512] if device == "cuda" else [8, 16, 32, 64]

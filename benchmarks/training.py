@@ -33,6 +33,7 @@ from measuring import (
     SHARED,
     Memory,
     add_places,
+    fastest_precision,
     figure,
     machine,
     make_encoder,
@@ -50,7 +51,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from transformers import TrainerCallback
 
 from cslab.collections.collection import Collection
-from cslab.ranking.cross_encoder import choose_precision, load_encoder
+from cslab.ranking.cross_encoder import load_encoder
 from cslab.ranking.token_store import stored_collection
 from cslab.training.conditions import CONDITIONS, SourceTexts, pair_texts
 from cslab.training.loop import TrainSettings, train
@@ -212,7 +213,7 @@ def systems_of(folder: Path, device: str, steps: int, batch: int, length: int) -
     queries, passages = collection.queries["en"], collection.documents["en"]
     columns = {"query": [queries[qid] for qid in pairs.qids], "passage": [passages[did] for did in pairs.dids]}
     data = Dataset.from_dict({**columns, "label": pairs.labels.tolist()})
-    precision = choose_precision("auto", torch.device(device))[0]
+    precision = fastest_precision(device)
     options = {"bf16": precision == "bf16", "dataloader_num_workers": 4 if device == "cuda" else 0}
     common = (folder, data, steps, batch, device)
     settings = TrainSettings(

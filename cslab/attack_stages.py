@@ -134,7 +134,7 @@ def transfer_recipe(lab: "Lab", system: System, settings: AttackSettings) -> Rec
     def build(folder: Path) -> dict[str, Any]:
         task, own = sampled(lab, settings), found_on(lab, system, settings)
         measures = lab.profile.evaluation.measures
-        rank = _ranker(_opener(lab, system), lab.profile.evaluation.max_length)
+        rank = _ranker(_opener(lab, system), lab.profile)
         read = (replay(found_on(lab, other, settings), rank, task, system.name, own) for other in others)
         parts = [attack_scores(one, task.qrels, system.seed, measures) for one in read]
         return _kept(pd.concat(parts, ignore_index=True), folder / "scores.parquet", measures[0])
@@ -169,7 +169,8 @@ def _place(lab: "Lab", kind: str, system: System, settings: AttackSettings) -> P
 
 
 def _evaluation(lab: "Lab") -> dict[str, Any]:
-    return lab.profile.evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
+    chosen = lab.profile.evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
+    return chosen | {"precision": lab.profile.training.precision}
 
 
 def _attacked(lab: "Lab", system: System, settings: AttackSettings, edits: Edits, folder: Path) -> dict[str, Any]:
@@ -180,10 +181,11 @@ def _attacked(lab: "Lab", system: System, settings: AttackSettings, edits: Edits
     length, measures = lab.profile.evaluation.max_length, lab.profile.evaluation.measures
     if not path.is_file():
         budget = Budget(**settings.model_dump(include={"words", "rankings", "beam", "places", "goal"}))
-        rank = _ranker(encoder, length)
+        rank = _ranker(encoder, lab.profile)
         write_attack(attack(rank, task, edits, budget, system.name, settings.method, settings.depth, print), path)
     found = read_attack(path)
     options = {"depth": settings.depth, "max_length": length, "measures": measures}
+    options["precision"] = lab.profile.training.precision
     moved = noise_scores(encoder(), task, settings.radii, system=system.name, **options)
     _kept(moved.assign(seed=system.seed), folder / "noise.parquet", measures[0])
     scores = attack_scores(found, task.qrels, system.seed, measures)
@@ -197,8 +199,9 @@ def _opener(lab: "Lab", system: System) -> "Callable[[], Encoder]":
     return cache(lambda: load_encoder(str(lab.train(system).path / "model")))
 
 
-def _ranker(encoder: "Callable[[], Encoder]", max_length: int) -> Ranker:
-    return lambda pairs: ranking_by(encoder(), max_length)(pairs)
+def _ranker(encoder: "Callable[[], Encoder]", profile: Profile) -> Ranker:
+    settings = profile.evaluation.max_length, profile.training.precision
+    return lambda pairs: ranking_by(encoder(), *settings)(pairs)
 
 
 def _kept(table: pd.DataFrame, path: Path, measure: str) -> dict[str, Any]:

@@ -59,13 +59,14 @@ def held_out_recipe(lab: "Lab", system: System) -> Recipe:
 
         tasks, encoder = readings(lab), load_encoder(str(lab.train(system).path / "model"))
         found = {}
-        for name, run in rerank_all(encoder, tasks, "held-out", max_length=evaluation.max_length).items():
+        settings = {"max_length": evaluation.max_length, "precision": lab.profile.training.precision}
+        for name, run in rerank_all(encoder, tasks, "held-out", **settings).items():
             scores = score_run(run, tasks[name].qrels, system.name, system.seed, evaluation.measures)
             found[name] = (100 * scores.groupby("measure")["value"].mean()).round(2).to_dict()
         return found
 
     config = evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
-    config |= {"p": lab.profile.probability}
+    config |= {"p": lab.profile.probability, "precision": lab.profile.training.precision}
     inputs = (lab._pairs, lab._model(system), *lab._lexicons())
     rooms = ("held_out", "ranking", "switching", "evaluation/settings", "evaluation/measures")
     return Recipe(lab.folder / "held-out" / system.slug, config, build, inputs, rooms)

@@ -37,7 +37,7 @@ def reranked_cell(lab: "ImageLab", system: "ImageSystem") -> Recipe:
             write_run(run, folder / "runs" / f"{name}.run.gz")
         return first_found(scores)
 
-    config = lab._config("train", "test", "encoder", "words", "switched", "max_length")
+    config = lab._config("train", "test", "encoder", "words", "switched", "max_length", "precision")
     config |= {"condition": system.condition, "extended": system.extended, "seed": system.seed}
     config |= {"k": lab.settings.reranker.k}
     inputs, rooms = (lab._cell(system), head_recipe(lab, system)), (*SCORED, "image_rerank")
@@ -71,7 +71,7 @@ def score_reranked(lab: "ImageLab", system: "ImageSystem") -> tuple[pd.DataFrame
         states = lab.image_vectors(encoder, task.shown, states=True)[1]
         for code in task.languages:
             images, texts = asking(lab, system, task, code, held)
-            asked = embed_texts(encoder, texts, max_length=chosen.max_length)
+            asked = embed_texts(encoder, texts, max_length=chosen.max_length, precision=chosen.precision)
             for side in sides(task, code, images, held, asked, keys):
                 rows, cosines = _first(side, chosen.reranker.k)
                 pairs = np.repeat(side.query_rows, rows.shape[1]), rows.ravel()

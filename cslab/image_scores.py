@@ -61,14 +61,14 @@ def score_system(lab: "ImageLab", system: "ImageSystem") -> pd.DataFrame:
     bank = None
     if len(ways) > 1 and chosen.bank == "training":
         english = [found[0] for found in lab.training.texts[SOURCE].values()]
-        told = embed_texts(encoder, english)
+        told = embed_texts(encoder, english, precision=chosen.precision)
         shown = lab.training_shown
         bank = told, told if shown is None else lab.image_vectors(encoder, shown)[1]
     for task in lab.tasks:
         keys, held = keys_of(lab, task, encoder)
         for code in task.languages:
             images, texts = asking(lab, system, task, code, held)
-            asked = embed_texts(encoder, texts, max_length=chosen.max_length)
+            asked = embed_texts(encoder, texts, max_length=chosen.max_length, precision=chosen.precision)
             ways_of, banks = sides(task, code, images, held, asked, keys), bank or (asked, keys)
             for way in ways:
                 name = system.name + (f" · {way.upper() if way == 'csls' else way}" if way else "")
@@ -85,7 +85,8 @@ def keys_of(lab: "ImageLab", task: Task, encoder: "DualEncoder") -> tuple["Tenso
 
     if task.shown is None:
         images, texts = task.captions.rows(SOURCE)
-        return embed_texts(encoder, texts, max_length=lab.settings.max_length), images
+        chosen = lab.settings
+        return embed_texts(encoder, texts, max_length=chosen.max_length, precision=chosen.precision), images
     held, vectors = lab.image_vectors(encoder, task.shown)
     return vectors, held
 

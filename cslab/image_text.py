@@ -238,7 +238,8 @@ class ImageLab:
         """Ids and vectors (or states) of images, kept for all models with this image tower."""
         from cslab.ranking.dual_encoder import stored_images
 
-        return stored_images(encoder, shown.stream(), self.folder / "images", shown.key, states=states)
+        kept = self.folder / "images"
+        return stored_images(encoder, shown.stream(), kept, shown.key, self.settings.precision, states=states)
 
     def train(self, system: ImageSystem) -> Stage:
         """Trains a model; it lies in `<stage>/model`."""
@@ -264,7 +265,7 @@ class ImageLab:
             return first_found(scores)
 
         corrected = chosen.corrections if system.condition.name in chosen.corrected else []
-        config = self._config("train", "test", "bank", "encoder", "words", "switched", "max_length")
+        config = self._config("train", "test", "bank", "encoder", "words", "switched", "max_length", "precision")
         config |= {"condition": system.condition, "extended": system.extended, "seed": system.seed}
         config |= {"corrections": corrected}
         inputs = () if system.condition.text == "none" else (self._model(system.trained_as),)
@@ -320,7 +321,9 @@ class ImageLab:
             encoder = self.model(system)
             self._open[place] = encoder, *keys_of(self, task, encoder)
         encoder, keys, held = self._open[place]
-        found = nearest_rows(embed_texts(encoder, list(texts), max_length=self.settings.max_length), keys, k)
+        chosen = self.settings
+        asked = embed_texts(encoder, list(texts), max_length=chosen.max_length, precision=chosen.precision)
+        found = nearest_rows(asked, keys, k)
         rows = zip(found.rows.tolist(), found.scores.tolist(), strict=True)
         return [[(held[row], score) for row, score in zip(*pair, strict=True)] for pair in rows]
 

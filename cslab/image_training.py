@@ -80,7 +80,7 @@ def examples(lab: "ImageLab", system: "ImageSystem", encoder: "DualEncoder") -> 
     items, targets, pixels, rows = tuple(captions.texts[SOURCE]), None, None, None
     if condition.teacher:
         first = [captions.texts[SOURCE][item][0] for item in items]
-        targets = embed_texts(lab.start(system.extended), first, unit=False)
+        targets = embed_texts(lab.start(system.extended), first, precision=lab.settings.precision, unit=False)
     elif lab.training_shown is not None:
         held, found = _partners(lab, encoder, lab.training_shown)
         items, rows = readable(items, held)

@@ -103,9 +103,9 @@ class Attack:
     steps: Mapping[str, tuple[Step, ...]]
 
 
-def ranking_by(encoder: Encoder, max_length: int | None = None) -> Ranker:
+def ranking_by(encoder: Encoder, max_length: int | None = None, precision: str = "fp32") -> Ranker:
     """The scores of a cross-encoder."""
-    return lambda pairs: score_pairs(encoder, pairs, max_length)
+    return lambda pairs: score_pairs(encoder, pairs, max_length, precision=precision)
 
 
 # --- one query -----------------------------------------------------------------------------------------------

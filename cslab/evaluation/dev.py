@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def dev_evaluation(
-    tasks: Mapping[str, Task], measure: str = "MRR@10", max_length: int | None = None, precision: str = "auto"
+    tasks: Mapping[str, Task], measure: str = "MRR@10", max_length: int | None = None, precision: str = "fp32"
 ) -> "Callable[[Encoder], dict[str, float]]":
     """A function of an encoder that re-ranks every task and gives its measure x 100; several processes share the work.
 

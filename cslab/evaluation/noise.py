@@ -20,6 +20,7 @@ from cslab.evaluation.measures import score_run
 from cslab.evaluation.settings import Task
 from cslab.ranking.cross_encoder import Encoder, checked_length
 from cslab.ranking.pair_tokens import PairTokens, pair_tokens, token_batches
+from cslab.ranking.precision import choose_precision, computing_in
 from cslab.store import CslabError, nearest
 from cslab.training.ball import Ball, Field, shifted, special_ids
 from cslab.training.batches import Batch
@@ -38,6 +39,7 @@ def noise_scores(
     norm: str = "l2",
     max_length: int | None = None,
     measures: Sequence[str] = ("MRR@10", "nDCG@10"),
+    precision: str = "fp32",
 ) -> pd.DataFrame:
     """Quality under moved embeddings.
 
@@ -52,6 +54,7 @@ def noise_scores(
         norm: of the ball.
         max_length: tokens of a pair.
         measures: names of measures.
+        precision: "auto", "fp32" or "bf16".
 
     Returns:
         The columns of `attacks.attack_scores`; the budget is epsilon, no words change.
@@ -66,7 +69,9 @@ def noise_scores(
     relevant = np.array([task.qrels.get(q, {}).get(did, 0) > 0 for q, did in ids])
     tokens, parts = pair_tokens(encoder.tokenizer, texts, checked_length(encoder, max_length)), []
     balls = [Ball(epsilon, norm) for epsilon in epsilons]
-    for epsilon, found in zip(epsilons, _moved(encoder, tokens, relevant, balls, kind, seed), strict=True):
+    with computing_in(encoder.model, choose_precision(precision, encoder.device)[0]):
+        moved = _moved(encoder, tokens, relevant, balls, kind, seed)
+    for epsilon, found in zip(epsilons, moved, strict=True):
         scores: dict[str, dict[str, float]] = {}
         for (q, did), score in zip(ids, found.tolist(), strict=True):
             scores.setdefault(q, {})[did] = score

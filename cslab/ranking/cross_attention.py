@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cslab.ranking.cross_encoder import choose_precision, computing_in
 from cslab.ranking.dual_encoder import DualEncoder
+from cslab.ranking.precision import choose_precision, computing_in
 from cslab.store import CslabError, atomic_path, read_json, write_json
 
 HEADS = 4
@@ -90,7 +90,7 @@ def pair_scores(
     cosines: np.ndarray,
     max_length: int | None = None,
     batch: int = 256,
-    precision: str = "auto",
+    precision: str = "fp32",
 ) -> np.ndarray:
     """Logits of (text, image) pairs, (pairs,) float32; each batch encodes its texts once.
 

@@ -25,10 +25,10 @@ from torch import nn
 from cslab.ahead import prefetched
 from cslab.ranking.first_token import first_token_only
 from cslab.ranking.pair_tokens import PairTokens, Progress, pair_tokens, token_batches, tokenizer_key
-from cslab.store import CslabError, nearest, write_json
+from cslab.ranking.precision import aligned, choose_precision, computing_in
+from cslab.store import CslabError, write_json
 
 ATLAS = Path(__file__).resolve().parents[2] / "data" / "atlas" / "encoder"
-PRECISIONS = ("auto", "fp32", "bf16")
 # Tokens in a batch, padding included: a GPU has to be kept busy, what a CPU works on should stay in its cache.
 BATCH_TOKENS = {"cuda": 65_536, "cpu": 2048}
 WAIT = 32  # batches after which a GPU is asked for scores
@@ -108,7 +108,7 @@ def load_encoder(
     if dropout is not None and not rates:
         raise CslabError(f"encoder '{name}': its config.json names no dropout; leave encoder.dropout empty")
     model.config.use_cache = False
-    return Encoder(model.to(device).eval(), tokenizer, name)
+    return Encoder(aligned(model).to(device).eval(), tokenizer, name)
 
 
 def _dropout_rates(config: Any, rate: float) -> dict[str, float]:
@@ -198,76 +198,6 @@ def encoder_key(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
-# --- precision -----------------------------------------------------------------------------------------------
-
-
-def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
-    """Decides between fp32 and bf16 autocast, and says why.
-
-    Returns:
-        ("fp32" or "bf16", the reason).
-
-    Raises:
-        CslabError: for another name, or bf16 on a GPU that has none.
-    """
-    if precision not in PRECISIONS:
-        hint = (
-            "fp16 needs loss scaling and gains nothing over bf16"
-            if precision == "fp16"
-            else nearest(precision, PRECISIONS)
-        )
-        raise CslabError(f"precision '{precision}' is not offered; {hint}; use one of {', '.join(PRECISIONS)}")
-    if device.type == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
-        reason = f"{torch.cuda.get_device_name(device)} {'computes' if able else 'does not compute'} in bf16"
-    else:
-        able = bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
-        reason = f"the CPU {'has' if able else 'lacks'} avx512_bf16 or amx_bf16"
-    if precision == "bf16" and not able and device.type == "cuda":
-        raise CslabError(f"precision bf16: {reason}; use fp32")
-    if precision != "auto":
-        return precision, "asked for"
-    return ("bf16" if able else "fp32"), reason
-
-
-def _cpu_flags() -> set[str]:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as handle:
-        for line in handle:
-            if line.startswith(("flags", "Features")):
-                return set(line.split(":", 1)[1].split())
-    return set()
-
-
-@contextlib.contextmanager
-def computing_in(model: nn.Module, precision: str) -> Iterator[None]:
-    """Autocast to bf16 around a forward pass, with the last layer in fp32 (see `head_in_float32`)."""
-    if precision == "fp32":
-        yield
-        return
-    with head_in_float32(model), torch.autocast(next(model.parameters()).device.type, torch.bfloat16):
-        yield
-
-
-@contextlib.contextmanager
-def head_in_float32(model: nn.Module) -> Iterator[None]:
-    """Computes the last layer in fp32 whatever autocast says; within another such block it does nothing.
-
-    A logit rounded to bf16 has 8 bits: good candidates would tie by the dozen. The head costs nothing in fp32.
-    """
-    heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 1]
-    handles = [h.register_forward_hook(_in_float32) for h in heads if _in_float32 not in h._forward_hooks.values()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _in_float32(head: nn.Linear, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(inputs[0].device.type, enabled=False):
-        return nn.functional.linear(inputs[0].float(), head.weight.float(), head.bias)
-
-
 # --- scoring -------------------------------------------------------------------------------------------------
 
 
@@ -276,7 +206,7 @@ def score_pairs(
     pairs: Sequence[tuple[str, str]],
     max_length: int | None = None,
     batch_tokens: int | None = None,
-    precision: str = "auto",
+    precision: str = "fp32",
     progress: Progress | None = None,
     truncation: str = "longest_first",
 ) -> np.ndarray:
@@ -320,7 +250,7 @@ def scored(
     encoder: Encoder,
     tokens: PairTokens,
     batches: Sequence[np.ndarray],
-    precision: str = "auto",
+    precision: str = "fp32",
     progress: Progress | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields (rows, logits float32), some batches of tokenised pairs at a time."""

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from cslab.lexicon.search import unit_rows
-from cslab.ranking.cross_encoder import Encoder, Progress, choose_precision, computing_in, hub_path, quiet
+from cslab.ranking.cross_encoder import Encoder, Progress, hub_path, quiet
+from cslab.ranking.precision import aligned, choose_precision, computing_in
 from cslab.ranking.towers import POOLINGS, Towers
 from cslab.store import CslabError, atomic_path, fingerprint, read_json, write_json
 
@@ -105,7 +106,7 @@ def load_dual_encoder(name_or_path: str | Path, device: str | torch.device | Non
     except LOAD_ERRORS as error:
         raise _cannot_load(name, error) from None
     towers = Towers(model, model) if joint else Towers(model, pooling=_pooling(Path(path)))
-    return DualEncoder(towers.to(device).eval(), tokenizer, processor, name)
+    return DualEncoder(aligned(towers).to(device).eval(), tokenizer, processor, name)
 
 
 def _cannot_load(name: str, error: Exception) -> CslabError:
@@ -256,7 +257,7 @@ def _load_parts(path: Path, name: str, device: torch.device) -> DualEncoder:
     towers.load_state_dict(load_file(path / "heads.safetensors"), strict=False)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path / "text")
     processor = transformers.AutoImageProcessor.from_pretrained(path / "image")
-    return DualEncoder(towers.to(device).eval(), tokenizer, processor, name)
+    return DualEncoder(aligned(towers).to(device).eval(), tokenizer, processor, name)
 
 
 # --- vectors -------------------------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ def embed_texts(
     texts: Sequence[str],
     batch: int = 128,
     max_length: int | None = None,
-    precision: str = "auto",
+    precision: str = "fp32",
     progress: Progress | None = None,
     unit: bool = True,
 ) -> Tensor:
@@ -298,7 +299,7 @@ def embed_images(
     encoder: DualEncoder,
     images: Iterable[tuple[str, Any]],
     batch: int = 64,
-    precision: str = "auto",
+    precision: str = "fp32",
     progress: Progress | None = None,
     states: bool = False,
 ) -> tuple[list[str], Tensor]:
@@ -352,6 +353,7 @@ def stored_images(
     images: Iterable[tuple[str, Any]],
     folder: str | Path,
     key: object = "",
+    precision: str = "fp32",
     progress: Progress | None = None,
     states: bool = False,
 ) -> tuple[list[str], Tensor]:
@@ -362,16 +364,17 @@ def stored_images(
         images: (name, image) pairs; not read if the vectors are there.
         folder: where the file goes.
         key: what the images depend on, JSON-like: paths, or the settings of a generator.
-        progress, states: as in `embed_images`.
+        precision, progress, states: as in `embed_images`.
     """
     from safetensors.torch import load_file, save_file
 
     kind = "states" if states else "images"
-    path = Path(folder) / f"{kind}-{fingerprint([image_key(encoder), key])}.safetensors"
+    kept = choose_precision(precision, encoder.device)[0]
+    path = Path(folder) / f"{kind}-{fingerprint([image_key(encoder), key, kept])}.safetensors"
     names = path.with_suffix(".json")
     if path.is_file() and names.is_file():
         return read_json(names), load_file(path)["images"]
-    made, vectors = embed_images(encoder, images, progress=progress, states=states)
+    made, vectors = embed_images(encoder, images, precision=precision, progress=progress, states=states)
     with atomic_path(path) as temporary:
         save_file({"images": vectors}, temporary)
     write_json(names, made)

@@ -21,8 +21,9 @@ import numpy as np
 
 from cslab.collections.trec import Run
 from cslab.processes import processes, summed
-from cslab.ranking.cross_encoder import BATCH_TOKENS, Encoder, checked_length, choose_precision, encoder_key, scored
+from cslab.ranking.cross_encoder import BATCH_TOKENS, Encoder, checked_length, encoder_key, scored
 from cslab.ranking.pair_tokens import JoinedTokens, PairTokens, Progress, backend, token_batches, tokenise
+from cslab.ranking.precision import choose_precision
 from cslab.ranking.token_store import StoredTexts, stored_tokens, texts_key, tokenizer_key
 from cslab.store import CslabError, atomic_path, fingerprint
 from cslab.switching.layout import Frame
@@ -75,7 +76,7 @@ def rerank_all(
     max_length: int | None = None,
     truncation: str = "longest_first",
     batch_tokens: int | None = None,
-    precision: str = "auto",
+    precision: str = "fp32",
     shard: int = SHARD,
     progress: Progress | None = None,
 ) -> dict[str, Run]:

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from cslab.ahead import prefetched
-from cslab.ranking.cross_encoder import Progress, choose_precision, computing_in, hub_path, quiet
+from cslab.ranking.cross_encoder import Progress, hub_path, quiet
 from cslab.ranking.pair_tokens import backend, tokenise, word_cutter
+from cslab.ranking.precision import choose_precision, computing_in
 from cslab.ranking.vocabulary import with_pieces
 from cslab.store import CslabError, fingerprint, write_json
 from cslab.training.alignment import Pairs, alignment

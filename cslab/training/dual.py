@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cslab.ranking.cross_encoder import Progress, choose_precision, computing_in
+from cslab.ranking.cross_encoder import Progress
 from cslab.ranking.dual_encoder import DualEncoder, save_dual_encoder
+from cslab.ranking.precision import choose_precision, computing_in
 from cslab.store import CslabError, fingerprint
 from cslab.training.ball import Place
 from cslab.training.batches import Batch, Plan

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cslab.ranking.cross_attention import CrossAttention, save_head
-from cslab.ranking.cross_encoder import Progress, choose_precision, computing_in
+from cslab.ranking.cross_encoder import Progress
 from cslab.ranking.dual_encoder import DualEncoder
+from cslab.ranking.precision import choose_precision, computing_in
 from cslab.store import CslabError, fingerprint, nearest
 from cslab.training.batches import Batch, Plan
 from cslab.training.contrastive import Contrast

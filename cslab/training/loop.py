@@ -34,10 +34,9 @@ from cslab.ranking.cross_encoder import (
     Encoder,
     Progress,
     checked_length,
-    choose_precision,
-    computing_in,
     save_encoder,
 )
+from cslab.ranking.precision import choose_precision, computing_in
 from cslab.store import CslabError, fingerprint, nearest
 from cslab.training.batches import Batch, Plan, batches
 from cslab.training.compiling import graphs_pay, width_multiple

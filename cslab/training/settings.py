@@ -7,7 +7,7 @@
 import math
 from dataclasses import dataclass, fields
 
-from cslab.ranking.cross_encoder import PRECISIONS
+from cslab.ranking.precision import PRECISIONS
 from cslab.store import CslabError, nearest
 from cslab.training.losses import LOSSES
 
@@ -59,7 +59,7 @@ class TrainSettings:
     clip: float = 1.0
     max_length: int = 128
     loss: str = "bce"
-    precision: str = "auto"
+    precision: str = "fp32"
     train_embeddings: bool = True
     seed: int = 0
     window: int = 32

@@ -47,6 +47,7 @@ class Experiment:
         lexicons: target language → lexicon.
         encoder: (language pair, system) → the model behind a run, for scoring edited queries; None if there is none.
         max_length: tokens of a pair when it is scored again.
+        precision: of that scoring, that of the runs.
         read: (language pair, system, task) → the task as that system reads it; None for systems that read it as it is.
     """
 
@@ -56,6 +57,7 @@ class Experiment:
     lexicons: Mapping[str, Lexicon] = field(default_factory=dict)
     encoder: Callable[[str, str], "Encoder"] | None = None
     max_length: int | None = None
+    precision: str = "fp32"
     read: Callable[[str, str, Task], Task] | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
@@ -119,7 +121,8 @@ def experiment_of(lab: "Lab") -> Experiment:
         return read_as(lab, found[pair][name], task)
 
     systems = {pair: (*named, FIRST_STAGE) for pair, named in found.items()}
-    return Experiment(systems, lab.task, run, lab.lexicons(), encoder, lab.profile.evaluation.max_length, read)
+    settings = lab.profile.evaluation.max_length, lab.profile.training.precision
+    return Experiment(systems, lab.task, run, lab.lexicons(), encoder, *settings, read)
 
 
 # --- one row per query ---------------------------------------------------------------------------------------

@@ -106,7 +106,8 @@ class WhatIf:
         if self.experiment.read is not None:
             asked = self.experiment.read(task.pair, system, asked)
         texts = [(asked.queries[qid], asked.documents[did]) for did in dids]
-        found = score_pairs(self.experiment.encoder(task.pair, system), texts, self.experiment.max_length)
+        encoder, settings = self.experiment.encoder(task.pair, system), self.experiment
+        found = score_pairs(encoder, texts, settings.max_length, precision=settings.precision)
         return replace(run, scores={qid: dict(zip(dids, found.tolist(), strict=True))})
 
     def told(self, task: Task, qid: str, before: Mapping[str, Run], after: Mapping[str, Run]) -> str:

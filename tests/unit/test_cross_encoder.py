@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from cslab.ranking import cross_encoder
 from cslab.ranking.cross_encoder import (
     Encoder,
-    choose_precision,
     encoder_key,
     load_encoder,
     save_encoder,
@@ -145,18 +144,6 @@ def test_golden_encoding_of_minilm():
     pieces = encoder.tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist())
     assert " ".join(pieces) == "[CLS] who ate it ? [SEP] der fu ##chs , naive м ##о ##с ##к ##в ##а . [SEP]"
     assert (encoder.limit, encoder.max_length) == (512, 512)
-
-
-def test_precision_is_chosen_with_a_reason(monkeypatch):
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(cross_encoder, "_cpu_flags", lambda: {"avx2"})
-    assert choose_precision("auto", cpu) == ("fp32", "the CPU lacks avx512_bf16 or amx_bf16")
-    monkeypatch.setattr(cross_encoder, "_cpu_flags", lambda: {"avx512_bf16"})
-    assert choose_precision("auto", cpu)[0] == "bf16"
-    assert choose_precision("fp32", cpu) == ("fp32", "asked for")
-    for bad in ("fp16", "bf61"):
-        with pytest.raises(CslabError, match=f"'{bad}' is not offered"):
-            choose_precision(bad, cpu)
 
 
 def test_bf16_scores_keep_their_resolution(encoder):
