@@ -10,7 +10,7 @@ PROFILE ?= demo
 export OMP_WAIT_POLICY = PASSIVE
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test browser pictures lint lab install clean
+.PHONY: demo test test-cpus browser pictures lint lab install clean
 
 demo: $(DONE)
 	$(BIN)/cslab notebooks --profile $(PROFILE)
@@ -20,6 +20,15 @@ demo: $(DONE)
 test: $(DONE) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadfile \
 		--no-loadscope-reorder
+
+# The tests that compare numbers, as other CPUs would compute them: without AVX, without bf16 and AVX-512 instructions,
+# and with two threads. `make test` runs them as this CPU does, with one thread. No code asks what the CPU can do, so a
+# CPU with bf16 instructions is one more way of rounding and nothing else.
+NUMBERS = $(BIN)/python -m pytest -m numbers --numprocesses logical --maxprocesses 4 --dist load
+test-cpus: $(DONE)
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 $(NUMBERS)
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 $(NUMBERS)
+	OMP_NUM_THREADS=2 $(NUMBERS)
 
 # Of these only widgets and reports in headless Chromium (Debian: apt-get install chromium fonts-dejavu-core).
 browser: $(DONE)

@@ -20,7 +20,7 @@ from cslab.attack_stages import attack_recipes
 from cslab.collections.collection import Collection, load_collection
 from cslab.collections.trec import Run, read_run, write_run
 from cslab.config import Profile, load_profile, outputs_folder
-from cslab.evaluation.measures import by_setting, parse_measure, read_scores, write_scores
+from cslab.evaluation.measures import by_setting, deviations, parse_measure, read_scores, write_scores
 from cslab.evaluation.settings import Task, make_task
 from cslab.findings import cost_text
 from cslab.jobs import make_all
@@ -325,9 +325,11 @@ class Lab:
         def build(folder: Path) -> dict[str, Any]:
             scores = pd.concat(score_systems(self), ignore_index=True)
             write_scores(scores, folder / "scores.parquet")
-            table = by_setting(scores, measures[0]).round(1)
+            table, spread = by_setting(scores, measures[0]), deviations(scores, measures[0])
             reach = {pair: round(self.task(pair).reachable(), 4) for pair in self.profile.evaluation.pairs}
-            return {"measure": measures[0], "table": table.to_dict("index"), "reachable": reach}
+            found = {"measure": measures[0], "table": table.round(1).to_dict("index"), "reachable": reach}
+            seeds = len(self.profile.training.seeds)
+            return found | {"seeds": seeds, **({"spread": spread.round(1).to_dict("index")} if seeds > 1 else {})}
 
         inputs = tuple(self._runs(system) for system in self.systems())
         rooms = ("evaluation", "makers", "stages", "systems")

@@ -392,7 +392,7 @@ def partial_folder(path: Path) -> Path:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     for name in ("torch", "transformers", "datasets", "accelerate", "numpy"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

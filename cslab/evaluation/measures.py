@@ -128,6 +128,12 @@ def by_seed(scores: pd.DataFrame, measure: str = "MRR@10") -> pd.DataFrame:
     return table.loc[order.sort_values(["at", "kind", "seed"], kind="stable").index].reset_index(drop=True)
 
 
+def deviations(scores: pd.DataFrame, measure: str = "MRR@10") -> pd.DataFrame:
+    """The standard deviation over seeds (n − 1) of each cell of `by_setting`; a single seed has none (NaN)."""
+    spread = by_seed(scores, measure).groupby(["system", "setting"])["value"].std(ddof=1).unstack("setting")
+    return spread.reindex_like(by_setting(scores, measure))
+
+
 def write_scores(scores: pd.DataFrame, path: str | Path) -> None:
     """Writes the tidy table as Parquet, atomically."""
     with atomic_path(path) as temporary:

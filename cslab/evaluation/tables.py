@@ -8,7 +8,7 @@ Everything is ×100. What is returned is a frame; `formats.py` writes it as Mark
 
 import pandas as pd
 
-from cslab.evaluation.measures import SETTINGS, by_pair, by_seed, by_setting, of_measure
+from cslab.evaluation.measures import SETTINGS, by_pair, by_setting, deviations, of_measure
 from cslab.evaluation.significance import compare
 from cslab.store import CslabError, nearest
 
@@ -17,11 +17,10 @@ CORRECTIONS = {"holm": "p_holm", "bonferroni": "p_bonferroni", "none": "p"}
 
 def with_deviation(scores: pd.DataFrame, measure: str = "MRR@10", digits: int = 1) -> pd.DataFrame:
     """`by_setting` with the standard deviation over seeds (n − 1) as `24.0 ± 0.3`; a single seed has none."""
-    means, seeds = by_setting(scores, measure), by_seed(scores, measure)
-    spread = seeds.groupby(["system", "setting"])["value"].std(ddof=1)
+    means, spread = by_setting(scores, measure), deviations(scores, measure)
 
     def cell(system: str, kind: str) -> str | None:
-        mean, deviation = means.loc[system, kind], spread.get((system, kind))
+        mean, deviation = means.loc[system, kind], spread.loc[system, kind]
         if pd.isna(mean):
             return None
         return f"{mean:.{digits}f}" + ("" if pd.isna(deviation) else f" ± {deviation:.{digits}f}")

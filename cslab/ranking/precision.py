@@ -79,10 +79,10 @@ def _in_float32(head: nn.Linear, inputs: tuple[torch.Tensor, ...], _: torch.Tens
 
 
 def aligned(model: nn.Module) -> nn.Module:
-    """The model with its weights where torch itself would put them, in memory that begins at a multiple of 64 bytes.
+    """Moves the weights of a model to memory that begins at a multiple of 64 bytes, as torch itself would place them.
 
-    Weights that were read from a file lie wherever they lay in it. Kernels then add up in another order, so that a model
-    in memory and the same model read again would differ in the last digit.
+    Weights that were read from a file lie as they lay in the file. Kernels then add in another order: a model in memory
+    and the same model read again would differ in the last digit.
     """
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()

@@ -171,16 +171,22 @@ def lexicon_html(
     return _wrap(f'<div class="cs-head">{text_html(word, source)}</div>{table}{near}')
 
 
-def _cell(value: object, digits: int, best: bool) -> str:
+def _cell(value: object, digits: int, best: bool, deviation: float | None = None) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         missing = value is None or (isinstance(value, float) and value != value)
         return f'<td dir="auto">{"–" if missing else escape(value)}</td>'
     shown = "–" if value != value else f"{value:,.{digits}f}" if isinstance(value, float) else f"{value:,}"
+    shown += "" if deviation is None or deviation != deviation else f" ± {deviation:.{digits}f}"
     return f'<td class="cs-n{" cs-best" if best else ""}">{shown}</td>'
 
 
 def table_html(
-    frame: pd.DataFrame, caption: str = "", digits: int = 1, index: bool | None = None, best: bool = False
+    frame: pd.DataFrame,
+    caption: str = "",
+    digits: int = 1,
+    index: bool | None = None,
+    best: bool = False,
+    deviations: pd.DataFrame | None = None,
 ) -> str:
     """A frame as a table with aligned numbers.
 
@@ -190,6 +196,7 @@ def table_html(
         digits: decimals of floating numbers.
         index: whether to show the index (default: if it has a meaning, i.e. is no plain count).
         best: print the greatest value of each numeric column in bold.
+        deviations: a frame of the same rows; what it has for a cell follows that cell as `± 0.3`.
     """
     index = not isinstance(frame.index, pd.RangeIndex) if index is None else index
     shown = frame.reset_index() if index else frame
@@ -200,9 +207,13 @@ def table_html(
         f'<th scope="col"{" class=cs-n" if number else ""}>{escape(name)}</th>'
         for name, number in zip(shown.columns, numeric, strict=True)
     )
+    beside = pd.DataFrame(index=frame.index) if deviations is None else deviations.select_dtypes("number")
+    spread = beside.reindex(index=frame.index, columns=shown.columns).to_numpy(float)
     body = "".join(
-        "<tr>" + "".join(_cell(v, digits, t is not None and v == t) for v, t in zip(row, top, strict=True)) + "</tr>"
-        for row in shown.astype(object).itertuples(index=False, name=None)
+        "<tr>"
+        + "".join(_cell(v, digits, t is not None and v == t, d) for v, t, d in zip(row, top, more, strict=True))
+        + "</tr>"
+        for row, more in zip(shown.astype(object).to_numpy().tolist(), spread.tolist(), strict=True)
     )
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     return _wrap(f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")

@@ -25,6 +25,7 @@ SETTINGS = (
     "MoIR: query and documents in one language. CLIR: in two. MLIR: a language is drawn for each query or document "
     "(<code>xx</code>). The best of a column is in bold."
 )
+ONE_SEED = "One seed: differences are those between these models, and another seed may give others."
 ENGLISH_ORDER = "BM25 is the first stage: its order of the English texts, kept for every language, hence one number."
 
 
@@ -63,18 +64,40 @@ def _status(runs: list[Mapping[str, Any]]) -> str:
 
 def _results(home: Path, summaries: Iterable[Mapping[str, Any]], profile: Profile) -> str:
     """The table of systems by setting, from the stage that scores; else the last table named `results`."""
-    frame, caption, legend = None, "", ""
+    frame, spread, caption, legend = None, None, "", ""
     for path in sorted(home.glob("scores/*/summary.json")):
         scored = read_json(path)
         if scored.get("table"):
-            frame = pd.DataFrame.from_dict(scored["table"], orient="index").rename_axis("system").reset_index()
+            frame = _by_system(scored["table"])
+            # In the order of the table, whatever the order in the file.
+            spread = (
+                _by_system({name: scored["spread"].get(name, {}) for name in scored["table"]})
+                if "spread" in scored
+                else None
+            )
             caption = f"{scored.get('measure', '')} × 100, mean over the language pairs of each setting"
             order = ENGLISH_ORDER if profile.evaluation.protocol == "english" else ""
-            legend = f'<p class="cs-caption">{SETTINGS} {order}</p>'
+            legend = f'<p class="cs-caption">{SETTINGS} {order} {_origin(home, scored.get("seeds", 1))}</p>'
     for summary in summaries:
         if frame is None and "results" in summary:
             frame = frame_of(summary["results"])
-    return "" if frame is None else f"<h2>Results</h2>{table_html(frame, caption, index=False, best=True)}{legend}"
+    if frame is None:
+        return ""
+    return f"<h2>Results</h2>{table_html(frame, caption, index=False, best=True, deviations=spread)}{legend}"
+
+
+def _by_system(cells: Mapping[str, Mapping[str, float | None]]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(cells, orient="index").rename_axis("system").reset_index()
+
+
+def _origin(home: Path, seeds: int) -> str:
+    """How many seeds, and on what machine and in which precision the rankers were trained."""
+    said = f"± is the standard deviation over {seeds} seeds." if seeds > 1 else ONE_SEED
+    for folder in sorted(path.parent for path in home.glob("models/*/manifest.json")):
+        made, versions = read_json(folder / "summary.json"), read_json(folder / "manifest.json")["versions"]
+        where = f"{made['device']} of {versions.get('machine', 'a machine')}, torch {versions.get('torch', '')}"
+        return f"{said} Trained in {made['precision']} on {escape(where)}."
+    return said
 
 
 def _found(runs: list[Mapping[str, Any]], summaries: Mapping[str, Mapping[str, Any]]) -> str:

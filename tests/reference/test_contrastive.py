@@ -8,6 +8,8 @@ from torch import nn
 
 from cslab.training.contrastive import Contrast, cached_gradients, info_nce, sigmoid_loss, squared_error
 
+pytestmark = pytest.mark.numbers
+
 
 def _vectors(rows=7, width=5, seed=0):
     generator = torch.Generator().manual_seed(seed)

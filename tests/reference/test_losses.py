@@ -8,6 +8,8 @@ import torch
 
 from cslab.training.losses import LOSSES, alignment, jensen_shannon, lambdaloss
 
+pytestmark = pytest.mark.numbers
+
 RANDOM = np.random.default_rng(5)
 GROUPS, SIZE = 6, 5
 SCORES = RANDOM.normal(0, 2, (GROUPS, SIZE)).astype(np.float32)

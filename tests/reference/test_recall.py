@@ -9,6 +9,8 @@ from cslab.evaluation.recall import hub_penalty, mean_recall, rank_scores, rank_
 from cslab.lexicon.search import csls_rows, softmax_rows, unit_rows
 from cslab.store import CslabError
 
+pytestmark = pytest.mark.numbers
+
 
 def _unit(rows, width=16, seed=0):
     return unit_rows(np.random.default_rng(seed).normal(size=(rows, width)))

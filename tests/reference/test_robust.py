@@ -13,6 +13,8 @@ from cslab.training.loop import Objective
 from cslab.training.losses import LOSSES
 from cslab.training.perturbed import FreeLB, Perturbed, Smooth
 
+pytestmark = pytest.mark.numbers
+
 PAD, CLS = 0, 1
 IDS = np.array([[1, 4, 5, 6], [1, 7, 3, 0], [1, 2, 0, 0]])
 LABELS = np.array([1.0, 0.0, 1.0])

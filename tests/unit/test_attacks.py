@@ -36,6 +36,8 @@ from cslab.ranking.cross_encoder import score_pairs
 from cslab.store import CslabError
 from tests.tiny import tiny_encoder
 
+pytestmark = pytest.mark.numbers
+
 GERMAN = Lexicon.from_pairs("en", "de", [("red", "rot"), ("fox", "Fuchs"), ("ate", "aß"), ("hen", "Henne")])
 RUSSIAN = Lexicon.from_pairs("en", "ru", [("red", "красная"), ("fox", "лиса"), ("red fox", "лисица")])
 LEXICONS = {"de": GERMAN, "ru": RUSSIAN}

@@ -13,6 +13,8 @@ from cslab.training.image_reranker import HardNegatives, hard_rows, train_rerank
 from cslab.training.loop import TrainSettings
 from tests.tiny_towers import clip_folder, siglip_folder, two_towers
 
+pytestmark = pytest.mark.numbers
+
 TEXTS = ["a red fox", "the blue hen on the left", "big boat"]
 
 

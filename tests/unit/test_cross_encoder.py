@@ -22,6 +22,8 @@ from cslab.store import CslabError
 from cslab.switching.layout import Frame
 from tests.tiny import WORDS, tiny_encoder
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> Encoder:

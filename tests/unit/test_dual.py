@@ -11,6 +11,8 @@ from cslab.training.dual import Examples, train_dual
 from cslab.training.loop import TrainSettings
 from tests.tiny_towers import WORDS, clip_folder, sentence_folder, two_towers
 
+pytestmark = pytest.mark.numbers
+
 COUNT = 24
 SENTENCES = [f"{WORDS[2 + i % 4]} {WORDS[6 + i % 5]} {WORDS[11 + i % 3]} {WORDS[i % 17]}" for i in range(COUNT)]
 

@@ -19,6 +19,8 @@ from cslab.ranking.dual_encoder import (
 from cslab.store import CslabError
 from tests.tiny_towers import clip_folder, sentence_folder, siglip_folder, two_towers
 
+pytestmark = pytest.mark.numbers
+
 TEXTS = ["a red fox", "the big blue house on the left", "hen"]
 
 

@@ -13,6 +13,8 @@ from transformers import (
 
 from cslab.ranking.first_token import first_token_only
 
+pytestmark = pytest.mark.numbers
+
 SIZES = {
     "vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
     "num_labels": 1, "max_position_embeddings": 40, "attn_implementation": "sdpa",

@@ -133,3 +133,12 @@ def test_a_page_asks_nothing_of_other_hosts():
     assert text.count(STYLE) == 1
     assert "http" not in text
     well_formed(text.removeprefix("<!DOCTYPE html>"))
+
+
+def test_a_deviation_over_seeds_follows_its_own_cell():
+    frame = pd.DataFrame({"system": ["b", "a"], "MoIR": [60.0, 50.0]})
+    spread = pd.DataFrame({"system": ["b", "a"], "MoIR": [0.3, None]})
+    table = html.table_html(frame, index=False, best=True, deviations=spread)
+    assert 'cs-best">60.0 ± 0.3<' in table
+    assert ">50.0<" in table
+    assert html.table_html(frame, index=False) == html.table_html(frame, index=False, deviations=pd.DataFrame())

@@ -23,6 +23,8 @@ from cslab.training.pairs import sample_pairs
 from cslab.training.robust import Given, adversary
 from tests.tiny import LETTERS, WORDS, tiny_encoder
 
+pytestmark = pytest.mark.numbers
+
 NOUNS = ["fox", "hen", "barn", "wolf", "cat", "moon", "sun", "river"]
 DOCUMENTS = {f"{a}-{b}": f"the {a} is in the {b}" for a in NOUNS for b in NOUNS}
 QUERIES = {did: f"where is the {did.split('-')[0]} ? the {did.split('-')[1]}" for did in DOCUMENTS}
@@ -48,25 +50,25 @@ def test_training_learns_a_toy_task(tmp_path):
     texts = pair_texts(CONDITIONS["Zero-shot"], PAIRS, COLLECTION, {}, seed=1)
     lines: list[str] = []
     encoder = tiny_encoder(tmp_path / "tiny", hidden=64, dropout=0.0)
-    settings = changed(steps=500, batch=32, lr=3e-3, log_every=50, save_every=0)
+    settings = changed(steps=200, batch=32, lr=3e-3, log_every=20, save_every=0)
     summary = train(encoder, PAIRS, texts, settings, tmp_path / "run", progress=lines.append)
     log = read_log(tmp_path / "run")
-    assert [row["step"] for row in log] == list(range(50, 501, 50))
+    assert [row["step"] for row in log] == list(range(20, 201, 20))
     assert log[0].keys() == {"step", "loss", "pairs_per_s", "padding", "tflops", "lr", "seconds"}
     assert log[-1]["loss"] < 0.5 * log[0]["loss"]
-    assert summary["steps"] == 500
+    assert summary["steps"] == 200
     assert summary["loss"] == log[-1]["loss"]
     assert summary["device"] == "cpu"
     assert summary["learnt"]
     assert len(lines) == 11
-    assert "fp32 (" in lines[0] or "bf16 (" in lines[0]
+    assert "fp32 (" in lines[0]
     saved = load_encoder(tmp_path / "run" / "model", device="cpu")
     scores = score_pairs(saved, texts(0, range(len(PAIRS))))
     assert scores[PAIRS.labels == 1].mean() > scores[PAIRS.labels == 0].mean() + 1
     assert saved.max_length == 32
     np.testing.assert_array_equal(scores, score_pairs(encoder, texts(0, range(len(PAIRS)))))
     card = json.loads((tmp_path / "run" / "model" / "card.json").read_text())
-    assert card["training"]["steps"] == 500
+    assert card["training"]["steps"] == 200
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 

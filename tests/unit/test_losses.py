@@ -7,6 +7,8 @@ import torch
 from cslab.store import CslabError
 from cslab.training.losses import LOSSES, bce, loss_named
 
+pytestmark = pytest.mark.numbers
+
 
 def test_bce_is_the_mean_of_log_likelihoods():
     logits, labels = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([1.0, 0.0, 0.25])

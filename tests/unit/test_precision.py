@@ -19,6 +19,8 @@ from cslab.ranking.rerank import rerank_all
 from cslab.store import CslabError
 from cslab.training.settings import TrainSettings
 
+pytestmark = pytest.mark.numbers
+
 CPU = torch.device("cpu")
 COMPUTE = (
     score_pairs, scored, rerank_all, embed_texts, embed_images, stored_images, pair_scores, ranking_by, noise_scores,

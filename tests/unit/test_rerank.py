@@ -22,6 +22,8 @@ from cslab.store import CslabError, read_json, write_json
 from tests.real import ROOT
 from tests.tiny import WORDS, tiny_encoder
 
+pytestmark = pytest.mark.numbers
+
 Asked = namedtuple("Asked", "queries documents candidates")
 
 QUERIES = {f"q{i}": f"who is {WORDS[i]} ?" for i in range(6)}

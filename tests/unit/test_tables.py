@@ -6,11 +6,13 @@ import io
 import pandas as pd
 import pytest
 
+from cslab.config import make_profile
 from cslab.evaluation.formats import to_csv, to_latex, to_markdown, write_table
 from cslab.evaluation.measures import COLUMNS, by_seed
 from cslab.evaluation.tables import matrix, paper_table, with_deviation
 from cslab.languages import setting
-from cslab.store import CslabError
+from cslab.store import CslabError, write_json
+from cslab.workbench.report import write_index
 
 
 def tidy(values: dict, queries: int = 40, seeds=(1, 2)) -> pd.DataFrame:
@@ -105,3 +107,22 @@ def test_tables_are_written_by_their_ending(tmp_path):
     with pytest.raises(CslabError, match="no table form has this ending"):
         write_table(paper_table(SCORES), tmp_path / "t.docx")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.md", "t.tex"]
+
+
+def test_the_report_says_how_many_seeds_and_where_its_figures_come_from(tmp_path):
+    scored = {"measure": "MRR@10", "table": {"B": {"CLIR": 9.0}, "A": {"CLIR": 20.0}}}
+    (tmp_path / "scores" / "all").mkdir(parents=True)
+    (tmp_path / "models" / "a-s1").mkdir(parents=True)
+    write_json(tmp_path / "models" / "a-s1" / "summary.json", {"device": "cpu", "precision": "fp32"})
+    versions = {"torch": "9.9", "machine": "Linux x"}
+    write_json(tmp_path / "models" / "a-s1" / "manifest.json", {"versions": versions})
+    profile = make_profile({"name": "small"})
+    write_json(tmp_path / "scores" / "all" / "summary.json", scored | {"seeds": 1})
+    page = write_index(tmp_path, profile).read_text()
+    assert "One seed: differences are those between these models" in page
+    assert "Trained in fp32 on cpu of Linux x, torch 9.9." in page
+    write_json(tmp_path / "scores" / "all" / "summary.json", scored | {"seeds": 3, "spread": {"A": {"CLIR": 1.5}}})
+    page = write_index(tmp_path, profile).read_text()
+    assert "± is the standard deviation over 3 seeds" in page
+    assert "20.0 ± 1.5" in page
+    assert ">9.0<" in page

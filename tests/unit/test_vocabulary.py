@@ -10,6 +10,8 @@ from cslab.ranking.vocabulary import extend_vocabulary
 from cslab.store import CslabError
 from tests.tiny import WORDS, tiny_encoder
 
+pytestmark = pytest.mark.numbers
+
 GERMAN = Lexicon.from_pairs(
     "en", "de", [("fox", "Füchse"), ("wolf", "Füchse"), ("hens", "Hühner"), ("red", "red"), ("barn", "Scheunen-Tor")]
 )

@@ -13,6 +13,8 @@ from cslab.training.settings import TrainSettings
 from tests.faults.test_training import PAIRS, texts
 from tests.tiny import tiny_encoder
 
+pytestmark = pytest.mark.numbers
+
 SETTINGS = {"steps": 12, "batch": 4, "lr": 1e-3, "max_length": 32, "log_every": 5, "save_every": 3, "evaluate_every": 2}
 
 
