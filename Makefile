@@ -43,7 +43,7 @@ lint: $(DONE)
 	$(BIN)/ruff format --check .
 
 lab: $(DONE)
-	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
+	$(BIN)/jupyter lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks
 
 install: $(DONE)
 

@@ -19,6 +19,7 @@ import typer
 
 from cslab import __version__
 from cslab.commands import encoder_app, lexicon_app
+from cslab.processes import readable_output
 from cslab.store import CslabError, nearest
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app.add_typer(lexicon_app, name="lexicon")
 app.add_typer(encoder_app, name="encoder")
 
 INTERRUPTED = 130  # exit status, as shells have it
-PROFILE = typer.Option("--profile", "-p", help="A profile of notebooks/profiles, or the path of a YAML file.")
+PROFILE = typer.Option("--profile", "-p", help="A profile of the package, or the path of a YAML file.")
 SET = typer.Option("--set", "-s", help="Override a setting, e.g. --set training.steps=500 (may be repeated).")
 ProfileName = Annotated[str, PROFILE]
 Settings = Annotated[list[str] | None, SET]
@@ -140,7 +141,7 @@ def rerank(
 
 @app.command()
 def onnx(folder: Annotated[Path, typer.Argument(help="Folder of a ranker: the `model` that train names.")]) -> None:
-    """Writes a trained ranker as ONNX, beside its model (pip install 'cslab[onnx]')."""
+    """Writes a trained ranker as ONNX, beside its model (pip install onnx onnxscript onnxruntime)."""
     from cslab.ranking.cross_encoder import load_encoder
     from cslab.ranking.onnx import export_onnx
 
@@ -307,6 +308,7 @@ def _options(
 
 def main() -> None:
     """Runs the command line; turns mistakes of the user into one line and exit status 2."""
+    readable_output()
     others = os.environ.get("RANK", "0") != "0"  # of several processes the first one speaks
     try:
         with contextlib.redirect_stdout(None if others else sys.stdout):

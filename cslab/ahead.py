@@ -9,13 +9,12 @@ What is made must be a pure function, so that neither the number of workers nor 
 import contextlib
 import multiprocessing
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from cslab.pool import follow
+from cslab.processes import follow_parent, start_method
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Executor)
@@ -83,18 +82,17 @@ def _in_order(pool: Executor, call: Callable[..., Any], arguments: Sequence[tupl
 
 
 def _processes(make: Callable[..., Any], workers: int) -> tuple[Executor, Callable[..., Any]]:
-    # Forked workers share the texts and lexicons in memory; elsewhere they are sent to each once.
     # Unless it is said outright that tokenizers may use threads, which is what they do, each fork would warn of it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    return ProcessPoolExecutor(workers, context, _begin, (make, os.getpid())), _make
+    context = multiprocessing.get_context(start_method())
+    return ProcessPoolExecutor(workers, context, _begin, (make,)), _make
 
 
-def _begin(make: Callable[..., Any], parent: int) -> None:
+def _begin(make: Callable[..., Any]) -> None:
     """First thing in a worker: it tokenises in one thread, and ends when its parent was killed."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _MAKE[:] = [make]
-    follow(parent)
+    follow_parent()
 
 
 def _make(*given: Any) -> Any:

@@ -1,7 +1,7 @@
 """Profiles: strict, typed settings of a whole experiment; unknown keys are refused with the nearest name.
 
-A profile is a YAML file `notebooks/profiles/<name>.yaml`. Any value can be overridden by a dotted path, as
-`--set training.steps=500` does. The same classes hold the defaults, so a profile names only what differs.
+A profile is a YAML file, `cslab/data/profiles/<name>.yaml` or a user's own. Any value can be overridden by a dotted
+path, as `--set training.steps=500` does. The same classes hold the defaults, so a profile names only what differs.
 
     >>> override({"training": {"steps": 5}}, ["training.seed=2"])
     {'training': {'steps': 5, 'seed': 2}}
@@ -16,9 +16,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cslab.languages import language, pairs_named
+from cslab.resources import home, packaged
 from cslab.store import CslabError, nearest, read_lines
 
-ROOT = Path(__file__).resolve().parent.parent
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a folder of outputs: neither `..` nor a path
 
 
@@ -262,12 +262,12 @@ class Profile(Strict):
 
 def profiles_folder() -> Path:
     """Where the shipped profiles are."""
-    return ROOT / "notebooks" / "profiles"
+    return packaged("profiles")
 
 
 def outputs_folder() -> Path:
-    """Where profiles write: `$CSLAB_OUTPUTS`, or `outputs` of the project."""
-    return Path(os.environ.get("CSLAB_OUTPUTS") or ROOT / "outputs")
+    """Where profiles write: `$CSLAB_OUTPUTS`, or `outputs` of the clone or the present folder."""
+    return Path(os.environ.get("CSLAB_OUTPUTS") or home() / "outputs")
 
 
 def override(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -337,7 +337,7 @@ def _read(path: Path) -> dict[str, Any]:
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise CslabError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({reason}); repair the line") from None
     if not isinstance(values, dict):
-        raise CslabError(f"{path}:1: a profile is a mapping of settings; see notebooks/profiles/demo.yaml")
+        raise CslabError(f"{path}:1: a profile is a mapping of settings; see {packaged('profiles', 'demo.yaml')}")
     return values
 
 

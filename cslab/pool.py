@@ -12,10 +12,11 @@ import io
 import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TextIO
+
+from cslab.processes import follow_parent
 
 _lines: Any = None  # in a process of a pool: the queue that its lines go to
 
@@ -54,31 +55,19 @@ def pool(jobs: int, stream: TextIO, environments: Sequence[Mapping[str, str]] = 
     lines, settings = context.SimpleQueue(), context.SimpleQueue()
     for number in range(jobs):
         settings.put(dict(environments[number]) if environments else {})
-    given = (lines, settings, os.getpid())
     with _copied(lines, stream):
-        executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=given)
+        executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(lines, settings))
         try:
             yield executor
         finally:
             executor.shutdown(cancel_futures=True)
 
 
-def _begin(lines: Any, settings: Any, parent: int) -> None:
+def _begin(lines: Any, settings: Any) -> None:
     global _lines
     _lines = lines
     os.environ.update(settings.get())
-    follow(parent)
-
-
-def follow(parent: int) -> None:
-    """Ends this process once its parent is gone, also when that was killed."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    follow_parent()
 
 
 @contextlib.contextmanager

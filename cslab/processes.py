@@ -1,20 +1,28 @@
-"""The processes that a launcher has started: which one this is, and sums over all of them.
+"""Processes: which one of a launcher's this is, sums over all of them, locks between any, the end with a parent.
 
 `torchrun --nproc_per_node 4 -m cslab rerank …` and `accelerate launch -m cslab rerank …` start the same command several
-times. One process, started plainly, is a group of one and pays for nothing here.
+times. One process, started plainly, is a group of one and pays for nothing here. What systems do differently about
+processes is here and nowhere else.
 
     rank, count = processes()
     mine = shards[rank::count]
     total = summed(counts)              # element by element, the same in every process
     cores()                             # that this process may use, which may be fewer than the machine has
+    with alone(folder): ...             # other processes that want to make it wait
 """
 
+import multiprocessing
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +37,45 @@ _apart = False
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Within the block no other process makes what is to lie at `path`: they wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.parent / f".{path.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"  waiting for {path.parent.name}/{path.name}, which another process makes", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def start_method() -> str:
+    """How workers begin: forked ones share what is in memory, which only Linux does safely; others are sent it."""
+    return "fork" if sys.platform == "linux" else "spawn"
+
+
+def follow_parent() -> None:
+    """Ends this worker of `multiprocessing` once the process that started it is gone, also when that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "called in a worker only"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def readable_output() -> None:
+    """Has characters that the terminal's code page lacks, as it often does on Windows, printed as `\\u…`."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def processes() -> tuple[int, int]:

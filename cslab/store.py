@@ -11,7 +11,6 @@ re-made only when its configuration, an input or the code it depends on has chan
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import functools
 import gzip
 import hashlib
@@ -29,6 +28,8 @@ from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
+
+from cslab.processes import alone
 
 SHOWN, MOST = 200, 1000  # characters of a wrong line, and of valid names, that an error shows
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape that may be half of a pair
@@ -344,19 +345,6 @@ def _anew(path: Path) -> str:
     return f"delete the folder {path}, and the stage is made again"
 
 
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Within the block no other process makes what is to lie at `path`: they wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.parent / f".{path.name}.lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"  waiting for {path.parent.name}/{path.name}, which another process makes", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _build(
     path: Path,
     key: str,
@@ -376,7 +364,7 @@ def _build(
     write_json(partial / "config.json", config)
     write_json(partial / "summary.json", summary)
     (partial / ".key").unlink()
-    files = {str(f.relative_to(partial)): f.stat().st_size for f in sorted(partial.rglob("*")) if f.is_file()}
+    files = {f.relative_to(partial).as_posix(): f.stat().st_size for f in sorted(partial.rglob("*")) if f.is_file()}
     made = {"seconds": seconds, "files": files, "versions": _versions()}
     write_json(partial / "manifest.json", {"key": key, "inputs": inputs, "rooms": list(rooms)} | made)
     if path.exists():

@@ -14,7 +14,7 @@ import pytest
 if not os.environ.get("CSLAB_TEST_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-from cslab.store import alone
+from cslab.processes import alone
 from tests.smoke import Smoke, run_smoke
 
 

@@ -2,7 +2,7 @@
 
 Places with things: in the northern quarter of Silver Bay the main product is honey. Nine languages (six seen, three
 unseen in training), two domains (`towns`, and `voyages` for domain shift), and any number of passages and queries,
-drawn by seed. Reads the hand-written tables in `data/atlas`; writes nothing.
+drawn by seed. Reads the hand-written tables in `cslab/data/atlas`; writes nothing.
 
     >>> collection = atlas("test", passages=50, queries=10)
     >>> len(collection.documents["ru"]), len(collection.queries["ar"]), collection.name

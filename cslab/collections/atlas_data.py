@@ -1,6 +1,6 @@
 """The hand-written tables of the atlas: concepts, names, places, attributes, sentences and the glossary.
 
-Reads `data/atlas/*.tsv` (see the README there); writes nothing. Every table has one column per language, and each
+Reads `cslab/data/atlas/*.tsv` (see the README there); writes nothing. Every table has one column per language, and each
 mistake in one is reported with file and line.
 
     >>> data = load_data()
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from cslab.resources import packaged
 from cslab.store import CslabError, nearest, read_tsv
 
 SEEN = ("en", "de", "it", "ru", "ar", "nl")
 UNSEEN = ("fr", "es", "pt")
 LANGUAGES = SEEN + UNSEEN
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "atlas"
+FOLDER = packaged("atlas")
 # What a domain tells about: the kind of name and the slot its place phrases carry.
 DOMAINS = {"towns": "town", "voyages": "ship"}
 # Forms of an attribute and the slots each must have, in every language.
@@ -92,10 +93,8 @@ def load_data(folder: Path = FOLDER) -> AtlasData:
     """Reads the tables of a folder, once.
 
     Raises:
-        CslabError: for a missing file (the atlas lies in the repository, not in the installed package) or a bad line.
+        CslabError: for a missing file or a bad line.
     """
-    if not folder.is_dir():
-        raise CslabError(f"{folder}: the atlas is not there; run from a clone of the repository (pip install -e .)")
     concepts = _concepts(folder / "concepts.tsv")
     kinds: dict[str, list[str]] = {}
     for concept in concepts.values():

@@ -1,6 +1,6 @@
 """Turns facts of the atlas into sentences, and writes comparable text in one language for embeddings.
 
-Reads `data/atlas`; writes nothing. Comparable means: about the same things in every language, but never the same
+Reads `cslab/data/atlas`; writes nothing. Comparable means: about the same things in every language, but never the same
 sentences. Each language draws its own sentences with its own seed; what they share is which things are near each
 other, a hidden geometry made from the ids, so that vectors trained on each language alone can be aligned.
 

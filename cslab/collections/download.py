@@ -1,14 +1,13 @@
 """Fetches a file once: cache, mirror, resume, checksum, offline mode.
 
-Files lie under the cache laid out by host and path: `$CSLAB_CACHE`, else `data/cache` of the project. What came of an
-interrupted transfer stays there as `<name>.part` and the next call goes on from it. `$CSLAB_MIRROR` names a folder laid
-out the same way that is read instead of the network; with `$CSLAB_OFFLINE=1` nothing is asked of the network.
+Files lie under the cache laid out by host and path: `$CSLAB_CACHE`, else `data/cache` of the clone, else
+`~/.cache/cslab`. What came of an interrupted transfer stays there as `<name>.part` and the next call goes on from it.
+`$CSLAB_MIRROR` names a folder laid out the same way that is read instead of the network; with `$CSLAB_OFFLINE=1`
+nothing is asked of the network.
 
     fetch("https://example.org/data/en.json", sha256="9f86d0…")    # → data/cache/example.org/data/en.json
 """
 
-import contextlib
-import fcntl
 import hashlib
 import http.client
 import os
@@ -19,10 +18,12 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import cslab
+from cslab.processes import alone
+from cslab.resources import clone
 from cslab.store import CslabError, read_json, write_json
 
 BLOCK = 1 << 18  # bytes read at a time
@@ -73,8 +74,7 @@ def fetch(
         raise CslabError(f"{url}: not in the mirror ({mirrored}) nor cached; put it there or unset CSLAB_MIRROR")
     if offline if offline is not None else os.environ.get("CSLAB_OFFLINE", "0") not in ("", "0"):
         raise CslabError(f"{url}: not cached ({target}) and offline; fetch it once without CSLAB_OFFLINE")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(target):
+    with alone(target):
         if not target.is_file():  # another process may have fetched it meanwhile
             _download(url, target, sums)
     return target
@@ -88,11 +88,11 @@ def at_hand(url: str, cache: str | Path | None = None) -> Path | None:
 
 
 def default_cache() -> Path:
-    """`$CSLAB_CACHE`, else `data/cache` of the project, else (installed without it) `~/.cache/cslab`."""
+    """`$CSLAB_CACHE`, else `data/cache` of the clone, else `~/.cache/cslab`."""
     if named := os.environ.get("CSLAB_CACHE"):
         return Path(named)
-    root = Path(cslab.__file__).resolve().parents[1]
-    return root / "data" / "cache" if (root / "pyproject.toml").is_file() else Path.home() / ".cache" / "cslab"
+    root = clone()
+    return root / "data" / "cache" if root else Path.home() / ".cache" / "cslab"
 
 
 def relative_path(url: str) -> Path:
@@ -125,13 +125,6 @@ def _verify(path: Path, url: str, sums: Mapping[str, str], remove: bool) -> None
             path.unlink()
             raise CslabError(f"{url}: {kind} is {found}, expected {expected}; the file was removed, fetch it again")
         raise CslabError(f"{path}: {kind} is {found}, expected {expected}; replace the file in the mirror")
-
-
-@contextlib.contextmanager
-def _lock(target: Path) -> Iterator[None]:
-    with open(target.with_name(f".{target.name}.lock"), "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 # --- the transfer --------------------------------------------------------------------------------------------

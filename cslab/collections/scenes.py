@@ -2,7 +2,7 @@
 
 A scene has one to three groups, each of one to four things of one kind and colour in one place of the picture. Which
 groups, and where exactly they are drawn, follows from the seed; captions are put together from hand-written forms with
-the agreement each language asks for. Reads `data/atlas/scenes.tsv`; writes nothing.
+the agreement each language asks for. Reads `cslab/data/atlas/scenes.tsv`; writes nothing.
 
     >>> scene = Scene("s", (Group("ball", "red", 2, "left"), Group("window", "blue", 1, "right")))
     >>> caption(scene, "en"), caption(scene, "ru")

@@ -1,9 +1,9 @@
 """The claims of the literature, each with what was published, our value with its interval, and a verdict.
 
-Reads `data/claims.tsv` (statement, source, published value and how far it is verified, how it is checked) and the tidy
-score table with systems named as in `training.conditions`; writes nothing. A verdict is *holds* or *does not hold* only
-where the whole bootstrap interval lies on one side of the bound that the file names, else *cannot be told*, with the
-reason. Where a claim has parts, all must hold and one that fails refutes.
+Reads `cslab/data/claims.tsv` (statement, source, published value and how far it is verified, how it is checked) and the
+tidy score table with systems named as in `training.conditions`; writes nothing. A verdict is *holds* or *does not hold*
+only where the whole bootstrap interval lies on one side of the bound that the file names, else *cannot be told*, with
+the reason. Where a claim has parts, all must hold and one that fails refutes.
 
     table = check_claims(lab.scores(), overlaps=pd.concat(overlaps(lab.task(p)) for p in pairs))
     print(to_markdown(table.set_index("id")[["statement", "published", "ours", "verdict", "why"]]))
@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from cslab.config import ROOT
 from cslab.evaluation.breakdown import KEYS, differences, slope
 from cslab.evaluation.estimates import Estimate, average, cell_means
 from cslab.evaluation.evidence import DISTANT, Evidence, LackingError, Part, Which, above, every, tried, within
 from cslab.evaluation.significance import compare
 from cslab.languages import SEEN, setting
 from cslab.languages import pair as split_pair
+from cslab.resources import packaged
 from cslab.store import CslabError, read_tsv
 
-FILE = ROOT / "data" / "claims.tsv"
+FILE = packaged("claims.tsv")
 COLUMNS = ("id", "statement", "source", "published", "tag", "check")
 TAGS = {"V": "read in the source", "S": "quoted by others", "UNVERIFIED": "not verified"}
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
@@ -250,7 +250,7 @@ def check_claims(
         seen: languages seen in training, for C13.
         distant: the typologically distant pairs, for C3 and C6.
         rounds: bootstrap resamples of the queries.
-        claims: the claims (default: those of `data/claims.tsv`).
+        claims: the claims (default: those of the package).
 
     Returns:
         Rows `id, statement, source, published, tag, ours, value, low, high, verdict, why, check`; value and interval

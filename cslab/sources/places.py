@@ -1,7 +1,7 @@
 """Where the files that a profile names lie.
 
-Relative paths are looked up as given, then in the project, under `$CSLAB_DATA`, in the folder `data` beside
-`$CSLAB_MIRROR`, and in `data/local`.
+Relative paths are looked up as given, then in the clone, under `$CSLAB_DATA`, in the folder `data` beside
+`$CSLAB_MIRROR`, and in `data/local` of the clone or here.
 
     locate("dict/muse", "lexicon.folder")
 """
@@ -10,18 +10,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cslab.config import ROOT
+from cslab.resources import home
 from cslab.store import CslabError
 
 
 def data_roots() -> list[Path]:
     """The folders under which relative paths of a profile are looked up, in order."""
-    roots = [Path.cwd(), ROOT]
+    roots = [Path.cwd(), home()]
     if os.environ.get("CSLAB_DATA"):
         roots.append(Path(os.environ["CSLAB_DATA"]))
     if os.environ.get("CSLAB_MIRROR"):
         roots.append(Path(os.environ["CSLAB_MIRROR"]).parent / "data")
-    return [*roots, ROOT / "data" / "local"]
+    return [*roots, home() / "data" / "local"]
 
 
 def locate(name: str, key: str) -> Path:

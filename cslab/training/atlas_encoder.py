@@ -1,6 +1,6 @@
-"""The recipe of the atlas's small multilingual encoder, committed as `data/atlas/encoder`.
+"""The recipe of the atlas's small multilingual encoder, committed as `cslab/data/atlas/encoder`.
 
-    cslab encoder atlas --out data/atlas/encoder
+    cslab encoder atlas --out cslab/data/atlas/encoder
 
 A stand-in for a pretrained multilingual encoder that is imperfectly aligned across languages, as mMiniLM is:
 

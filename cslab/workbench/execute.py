@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from cslab.config import ROOT, Profile
+from cslab.config import Profile
+from cslab.resources import PACKAGE
 from cslab.store import CslabError, code_version, fingerprint, nearest, read_json, write_json
 from cslab.workbench.imports import quick_schemas
 from cslab.workbench.parameters import TAG
@@ -81,7 +82,7 @@ class Notebook:
     def key(self, profile: Profile) -> str:
         """What its result depends on besides the stages in the profile's folder."""
         source = [(cell["cell_type"], "".join(cell["source"])) for cell in self.content["cells"]]
-        rooms = sorted(p.stem for p in (ROOT / "cslab").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file())
+        rooms = sorted(p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file())
         parts = {"source": source, "parameters": dict(self.parameters), "profile": profile.model_dump(mode="json")}
         return fingerprint(parts | {"code": code_version(*rooms)})
 
@@ -100,7 +101,7 @@ def _lines(cell: Mapping[str, Any]) -> list[str]:
 def stages(home: Path) -> dict[str, str]:
     """Key of each finished stage in a profile's folder."""
     manifests = sorted(home.glob("*/*/manifest.json"))
-    return {str(path.parent.relative_to(home)): read_json(path)["key"] for path in manifests}
+    return {path.parent.relative_to(home).as_posix(): read_json(path)["key"] for path in manifests}
 
 
 # --- running it ---------------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from typing import Any, TextIO
 
 import pandas as pd
 
-from cslab.config import ROOT, Profile, load_profile, outputs_folder
+from cslab.config import Profile, load_profile, outputs_folder
 from cslab.processes import cores
+from cslab.resources import notebooks_folder
 from cslab.store import CslabError, nearest, read_json, write_json
 from cslab.workbench.execute import Notebook, run_one, stages
 from cslab.workbench.parallel import side_by_side
@@ -48,10 +49,10 @@ def run_notebooks(
         settings: overrides `key=value` of the profile.
         start: number of the first notebook; it and those after it are run even if nothing changed.
         only: number or numbers of the notebooks to look at; others are left alone.
-        out: folder of all outputs (default: `$CSLAB_OUTPUTS`, or `outputs` of the project).
+        out: folder of all outputs (default: see `cslab.resources`).
         html_only: write the HTML anew from the executed notebooks, run none.
         parameters: values for parameters of the notebooks' own; each must be declared by one of them.
-        folder: where the notebooks are (default: `notebooks` of the project).
+        folder: where the notebooks are (default: `notebooks` of the clone, or of the wheel).
         stream: where progress goes (default: standard output).
         jobs: notebooks that may run at a time (default: one for each four cores, at least the profile's `jobs`).
 
@@ -119,14 +120,14 @@ def find_notebooks(
     """The numbered notebooks of a folder with their parameters, checked.
 
     Args:
-        folder: default: `notebooks` of the project.
+        folder: default: see `cslab.resources`.
         given: values for every notebook that declares them.
         parameters: values that at least one notebook must declare.
 
     Raises:
         CslabError: for a folder without notebooks, or a parameter that none declares.
     """
-    folder = Path(folder or ROOT / "notebooks")
+    folder = Path(folder or notebooks_folder())
     paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not paths:
         raise CslabError(f"{folder}: no notebooks named NN_name.ipynb; give the folder that holds them")
@@ -187,7 +188,7 @@ def _wanted(profile: Profile, home: Path) -> dict[str, str]:
     from cslab.stages import open_lab
 
     recipes = open_lab(profile, outputs=home.parent).recipes()
-    return {str(recipe.path.relative_to(home)): recipe.key for recipe in recipes}
+    return {recipe.path.relative_to(home).as_posix(): recipe.key for recipe in recipes}
 
 
 # --- what a notebook leaves ----------------------------------------------------------------------------------

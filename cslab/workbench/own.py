@@ -22,10 +22,11 @@ import yaml
 
 from cslab.collections.beir import merge_folders, read_beir
 from cslab.collections.collection import Collection
-from cslab.config import ROOT, make_profile
+from cslab.config import make_profile
 from cslab.languages import MIXED, language
 from cslab.lexicon.dictionaries import read_dictionary
 from cslab.lexicon.lexicon import Lexicon
+from cslab.resources import home
 from cslab.store import CslabError, atomic_open, atomic_path
 from cslab.text import words
 
@@ -202,12 +203,12 @@ def write_profile(
 
 
 def place(path: str | Path) -> Path:
-    """The whole path of a file or folder; a relative one is looked up here, then in the project's folder.
+    """The whole path of a file or folder; a relative one is looked up here, then in the clone, if there is one.
 
     Raises:
         CslabError: if it is in neither.
     """
-    roots = list(dict.fromkeys([Path.cwd(), ROOT]))
+    roots = list(dict.fromkeys([Path.cwd(), home()]))
     found = next((root / Path(path).expanduser() for root in roots if (root / Path(path).expanduser()).exists()), None)
     if found is None:
         raise CslabError(f"own data: '{path}' is not in {' or '.join(map(str, roots))}; give its whole path")
@@ -227,7 +228,7 @@ def _with_split(text: str) -> str:
 
 def _encoder(name: str) -> str:
     """A folder with its whole path; any other name as it is."""
-    return next((str((root / name).resolve()) for root in (Path.cwd(), ROOT) if (root / name).is_dir()), name)
+    return next((str((root / name).resolve()) for root in (Path.cwd(), home()) if (root / name).is_dir()), name)
 
 
 def _copy_dictionaries(data: OwnData, folder: Path) -> None:

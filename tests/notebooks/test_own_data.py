@@ -7,6 +7,7 @@ import pytest
 
 from cslab.collections.atlas import atlas, atlas_lexicon
 from cslab.lexicon.lexicon import write_muse
+from cslab.resources import packaged
 from cslab.store import read_json
 from tests.real import ROOT
 from tests.unit.test_own import write_beir
@@ -32,7 +33,7 @@ def test_the_template_makes_a_report_of_own_data(tmp_path, monkeypatch):
         "LEXICONS": {"de": str(tmp_path / "words.txt")}, "ENCODER": "atlas", "STEPS": 2, "MAX_LENGTH": 96,
         "DEPTH": 3, "NOTEBOOKS": ["05"],
     }  # fmt: skip
-    template, made = ROOT / "notebooks" / "templates" / "own_data.ipynb", tmp_path / "own_data.ipynb"
+    template, made = packaged("templates", "own_data.ipynb"), tmp_path / "own_data.ipynb"
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(template), str(made), repr(values)],
         cwd=tmp_path,

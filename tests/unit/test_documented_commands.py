@@ -11,17 +11,20 @@ import yaml
 
 from cslab.__main__ import app
 from cslab.config import Profile, load_profile, make_profile, override
+from cslab.resources import packaged
 from tests.real import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PLACES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "Makefile", "data/atlas/README.md")),
-    *sorted((ROOT / "notebooks").rglob("*.yaml")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "Makefile", "data/README.md")),
+    *sorted(file for kind in ("md", "yaml", "ipynb") for file in packaged().rglob(f"*.{kind}")),
     *sorted((ROOT / "notebooks").rglob("*.ipynb")),
     *sorted((ROOT / "cslab").rglob("*.py")),
 ]
 # A line that goes on is one with the next.
-TEXTS = {str(path.relative_to(ROOT)): re.sub(r"\\\n\s*", " ", path.read_text(encoding="utf-8")) for path in PLACES}
+TEXTS = {
+    path.relative_to(ROOT).as_posix(): re.sub(r"\\\n\s*", " ", path.read_text(encoding="utf-8")) for path in PLACES
+}
 ROOT_COMMAND = typer.main.get_command(app)
 NAMES = "|".join(ROOT_COMMAND.commands)
 # A line of its own, perhaps behind a launcher or a mark of comments; or words between backticks in a sentence.
@@ -52,7 +55,7 @@ def test_command_lines_are_complete_and_right():
         # Parses, and refuses what is missing, unknown or of another type; it runs nothing.
         context = command.make_context(" ".join(words[: len(words) - len(rest)]), list(rest))
         profile, settings = context.params.get("profile", ""), context.params.get("set_") or []
-        if (ROOT / "notebooks" / "profiles" / f"{profile}.yaml").is_file():
+        if packaged("profiles", f"{profile}.yaml").is_file():
             load_profile(profile, settings)
         else:
             assert profile in ("", "$(PROFILE)") or profile.endswith(".yaml"), (place, words)

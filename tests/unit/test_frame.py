@@ -40,3 +40,11 @@ def test_the_conda_environment_is_in_step():
 def test_the_packages_that_users_asked_for_are_required():
     asked = {"jupyterlab", "ipywidgets", "torch", "transformers", "datasets", "fasttext-numpy2", "altair", "papermill"}
     assert asked <= {name_of(r) for r in PROJECT["dependencies"]}
+
+
+def test_messages_name_what_the_extras_ask_for():
+    (encoder,) = PROJECT["optional-dependencies"]["offline"]
+    assert f"pip install {encoder}" in (ROOT / "cslab" / "ranking" / "cross_encoder.py").read_text(encoding="utf-8")
+    places = [ROOT / "README.md", *(ROOT / "cslab").rglob("*.py"), *(ROOT / "cslab" / "data").rglob("*.yaml")]
+    named = [str(path) for path in places if "cslab[" in path.read_text(encoding="utf-8")]
+    assert named == [], "no index has cslab: such an install fails"

@@ -13,11 +13,12 @@ import pytest
 
 from cslab import workbench
 from cslab.config import make_profile, override
+from cslab.resources import packaged
 from cslab.workbench.parameters import TAG, cell_parameters
 from tests.real import ROOT
 
 NUMBERED = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NOTEBOOKS = [*NUMBERED, *sorted((ROOT / "notebooks" / "templates").glob("*.ipynb"))]
+NOTEBOOKS = [*NUMBERED, *sorted(packaged("templates").glob("*.ipynb"))]
 MODULES = [import_module(f"cslab.workbench.{found.name}") for found in iter_modules(workbench.__path__)]
 CHARTS = {name for module in MODULES for name, made in inspect.getmembers(module, inspect.isfunction)
           if made.__annotations__.get("return") is alt.TopLevelMixin} | {"Chart"}  # fmt: skip
