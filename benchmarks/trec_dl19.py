@@ -31,6 +31,13 @@ from cslab.training.pairs import sample_pairs
 
 MEASURES = ("nDCG@10", "MRR@10")
 FOLDER = outputs_folder() / "benchmarks"
+ROOTS = (
+    "ranking.cross_encoder.load_encoder",
+    "training.loop.train",
+    "training.conditions.pair_texts",
+    "training.pairs.sample_pairs",
+    "collections.beir.read_beir",
+)
 
 
 def ranker(steps: int, groups: int) -> str:
@@ -44,7 +51,7 @@ def ranker(steps: int, groups: int) -> str:
         return train(load_encoder("minilm", seed=1), pairs, texts, settings, folder)
 
     config = {"settings": settings, "groups": groups}
-    made = Recipe(FOLDER / "trec_dl19_ranker", config, build, rooms=("training", "ranking")).make()
+    made = Recipe(FOLDER / "trec_dl19_ranker", config, build, roots=ROOTS).make()
     return str(made.path / "model")
 
 

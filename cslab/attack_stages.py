@@ -62,8 +62,6 @@ METHODS: dict[str, Callable[[Held, str], Edits]] = {
 # The kinds of lexicons that a method reads; `phrases` reads titles where the profile names some.
 BY_LEXICON = {"words": (WORDS,), "phrases": (WORDS, TITLES), "synonyms": (WORDS,)}
 
-ROOMS = ("evaluation/attacks", "evaluation/edits", "ranking", "lexicon", "attack_stages")
-
 
 # --- what is attacked ----------------------------------------------------------------------------------------
 
@@ -123,8 +121,7 @@ def attack_recipe(lab: "Lab", system: System, settings: AttackSettings) -> Recip
 
     config = settings.model_dump() | {"system": system.name, "evaluation": _evaluation(lab)}
     inputs = (lab._test, lab._model(system), *(recipe for kind in kinds for recipe in lab._lexicons(kind)))
-    rooms = (*ROOMS, "evaluation/noise", "training/ball")
-    return Recipe(_place(lab, "attacks", system, settings), config, build, inputs, rooms)
+    return Recipe(_place(lab, "attacks", system, settings), config, build, inputs)
 
 
 def transfer_recipe(lab: "Lab", system: System, settings: AttackSettings) -> Recipe:
@@ -142,7 +139,7 @@ def transfer_recipe(lab: "Lab", system: System, settings: AttackSettings) -> Rec
     config = settings.model_dump() | {"system": system.name, "evaluation": _evaluation(lab)}
     found = [attack_recipe(lab, one, settings) for one in (system, *others)]
     inputs = (lab._test, lab._model(system), *found)
-    return Recipe(_place(lab, "transfers", system, settings), config, build, inputs, ROOMS)
+    return Recipe(_place(lab, "transfers", system, settings), config, build, inputs)
 
 
 def attack_recipes(lab: "Lab") -> list[Recipe]:

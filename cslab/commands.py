@@ -4,7 +4,7 @@ cslab lexicon train en.txt --language en --out vectors/en
 cslab lexicon align vectors/en vectors/de --seed en-de.txt --out aligned
 cslab lexicon induce aligned/source aligned/target --out en-de.tsv.gz
 cslab lexicon evaluate en-de.tsv.gz --test test.txt
-cslab encoder adapt minilm --text en=en.txt --text de=de.txt --start de=identical --out encoders/adapted
+cslab encoder atlas --out encoders/atlas
 """
 
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from cslab.languages import language
 from cslab.store import CslabError
 
 lexicon_app = typer.Typer(
@@ -192,72 +191,6 @@ def atlas(
 
     made = make_atlas_encoder(out, replace(SETTINGS, steps=steps) if steps else SETTINGS)
     print(f"{out}: " + ", ".join(f"{name} {value}" for name, value in made.items()))
-
-
-@encoder_app.command()
-def adapt(
-    base: Annotated[str, typer.Argument(help="The encoder: a hub id, a folder, minilm or atlas.")],
-    out: Out,
-    text: Annotated[list[str], typer.Option(help="LANGUAGE=FILE, a line each (.gz allowed); repeat it, English too.")],
-    pairs: Annotated[list[str] | None, typer.Option(help="LANGUAGE=FILE of `text<TAB>English`, to measure by.")] = None,
-    start: Annotated[
-        list[str] | None,
-        typer.Option(help="LANGUAGE=LEXICON to English, or LANGUAGE=identical: new pieces start near English words."),
-    ] = None,
-    steps: Annotated[int, typer.Option(help="Updates.")] = 5000,
-    batch: Annotated[int, typer.Option(help="Rows of an update.")] = 64,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-4,
-    length: Annotated[int, typer.Option(help="Tokens of a row.")] = 128,
-    vocabulary: Annotated[int, typer.Option(help="Pieces that each language may add.")] = 20_000,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16")] = "auto",
-    save_every: Annotated[int, typer.Option(help="Updates between checkpoints (weights three times); 0: none.")] = 500,
-    seed: int = 0,
-) -> None:
-    """Teaches an encoder new languages from monolingual text; the same command goes on after an interruption."""
-    from cslab.training.adapt import AdaptSettings
-    from cslab.training.adapt import adapt as adapt_encoder
-
-    settings = AdaptSettings(
-        steps=steps, batch=batch, lr=lr, max_length=length, vocabulary=vocabulary, precision=precision, seed=seed,
-        save_every=save_every,
-    )  # fmt: skip
-    lines = {code: _lines(files) for code, files in _by_language(text, "text").items()}
-    known = {code: _translations(files) for code, files in _by_language(pairs or [], "pairs").items()}
-    given = _by_language(start or [], "start")
-    if twice := [code for code, files in given.items() if len(files) > 1]:
-        raise CslabError(f"--start: {twice[0]} is given twice; merge its lexicons first (cslab lexicon merge)")
-    seeds = {code: _seed(str(file), code, "en") for code, (file,) in given.items()}
-    made = adapt_encoder(base, lines, out, settings, known, seeds=seeds)
-    print(f"{out / 'model'}: {sum(made['pieces'].values()):,} pieces added, loss {made['loss']:.3f}")
-    stages = [made[name] for name in ("before", "start", "after") if name in made]
-    for code, after in made["after"].items():
-        measures = (name for name in after if name != "pairs")
-        told = (f"{name} " + " → ".join(f"{stage[code][name]:.3f}" for stage in stages) for name in measures)
-        print(f"  {code}: " + ", ".join(told))
-
-
-def _by_language(values: list[str], option: str) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for value in values:
-        code, equals, path = value.partition("=")
-        if not equals:
-            raise CslabError(f"--{option} {value}: expected LANGUAGE=FILE, e.g. --{option} de=de.txt.gz")
-        found.setdefault(language(code).code, []).append(Path(path))
-    return found
-
-
-def _lines(files: list[Path]) -> list[str]:
-    """The lines of text files; of tables of two columns, such as verses with their ids, the second."""
-    from cslab.store import read_lines
-
-    texts = (line.partition("\t")[2] or line for file in files for _, line in read_lines(file))
-    return [text for text in texts if text.strip()]
-
-
-def _translations(files: list[Path]) -> list[tuple[str, str]]:
-    from cslab.store import read_tsv
-
-    return [(cells[0], cells[1]) for file in files for _, cells in read_tsv(file, width=2)]
 
 
 def _read(path: Path, source: str | None, target: str | None):

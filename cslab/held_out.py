@@ -68,8 +68,7 @@ def held_out_recipe(lab: "Lab", system: System) -> Recipe:
     config = evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
     config |= {"p": lab.profile.probability, "precision": lab.profile.training.precision}
     inputs = (lab._pairs, lab._model(system), *lab._lexicons())
-    rooms = ("held_out", "ranking", "switching", "evaluation/settings", "evaluation/measures")
-    return Recipe(lab.folder / "held-out" / system.slug, config, build, inputs, rooms)
+    return Recipe(lab.folder / "held-out" / system.slug, config, build, inputs)
 
 
 def readings(lab: "Lab") -> dict[str, Task]:

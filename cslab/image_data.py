@@ -35,11 +35,6 @@ from cslab.store import CslabError, fingerprint
 from cslab.training.caption_conditions import SOURCE
 
 WEB = "web"
-# The rooms that every stage of an image–text experiment depends on.
-ROOMS = (
-    "training", "switching", "ranking", "text", "collections", "image_text", "image_data", "image_training",
-)  # fmt: skip
-SCORED = (*ROOMS, "image_scores", "image_tables", "evaluation")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ import pandas as pd
 from cslab.collections.trec import Run, write_run
 from cslab.evaluation.measures import write_scores
 from cslab.evaluation.recall import rank_scores, ranks, reranked_ranks
-from cslab.image_data import ROOMS, SCORED
 from cslab.image_scores import Side, asking, first_found, keys_of, sides
 from cslab.image_training import train_head
 from cslab.recipe import Recipe
@@ -40,8 +39,8 @@ def reranked_cell(lab: "ImageLab", system: "ImageSystem") -> Recipe:
     config = lab._config("train", "test", "encoder", "words", "switched", "max_length", "precision")
     config |= {"condition": system.condition, "extended": system.extended, "seed": system.seed}
     config |= {"k": lab.settings.reranker.k}
-    inputs, rooms = (lab._cell(system), head_recipe(lab, system)), (*SCORED, "image_rerank")
-    return Recipe(lab.folder / "scores" / f"{system.slug}-reranked", config, build, inputs, rooms)
+    inputs = (lab._cell(system), head_recipe(lab, system))
+    return Recipe(lab.folder / "scores" / f"{system.slug}-reranked", config, build, inputs)
 
 
 def head_recipe(lab: "ImageLab", system: "ImageSystem") -> Recipe:
@@ -55,7 +54,7 @@ def head_recipe(lab: "ImageLab", system: "ImageSystem") -> Recipe:
     config |= {"condition": trained.condition, "extended": trained.extended, "seed": trained.seed}
     config |= {"head": lab.settings.reranker.model_dump(exclude={"k"})}
     inputs = (lab._model(trained),) if trained.condition.text != "none" else lab._inputs(trained)
-    return Recipe(lab.folder / "rerankers" / trained.slug, config, build, inputs, ROOMS)
+    return Recipe(lab.folder / "rerankers" / trained.slug, config, build, inputs)
 
 
 def score_reranked(lab: "ImageLab", system: "ImageSystem") -> tuple[pd.DataFrame, dict[str, Run]]:

@@ -24,8 +24,6 @@ from cslab.collections.scenes import scene_lexicon
 from cslab.config import ImageTextSettings, Profile
 from cslab.evaluation.measures import read_scores, write_scores
 from cslab.image_data import (
-    ROOMS,
-    SCORED,
     Shown,
     Task,
     caption_key,
@@ -191,7 +189,7 @@ class ImageLab:
             return train_scene_towers(self, folder)
 
         names = ("train", "base_steps", "base_lr", "batch", "max_length", "precision")
-        return Recipe(self.folder / "towers" / "base", self._config(*names), build, rooms=ROOMS)
+        return Recipe(self.folder / "towers" / "base", self._config(*names), build)
 
     def start(self, extended: bool = False) -> "DualEncoder":
         """The model that every condition starts from."""
@@ -225,7 +223,7 @@ class ImageLab:
         names = ("train", "encoder", "words", "switched", "steps", "batch", "chunk", "lr", "probability", "align")
         config = self._config(*names, "train_image", "epsilon", "max_length", "precision")
         config |= {"condition": system.condition, "extended": system.extended, "seed": system.seed}
-        return Recipe(self.folder / "models" / system.slug, config, build, self._inputs(system), ROOMS)
+        return Recipe(self.folder / "models" / system.slug, config, build, self._inputs(system))
 
     def _inputs(self, system: ImageSystem) -> tuple[Recipe, ...]:
         """What a model is trained from: the scenes' towers, or the lexicons."""
@@ -275,7 +273,7 @@ class ImageLab:
             inputs += self.lab._lexicons(codes=self._switched) if system.extended and not inputs else ()
             translated = system.condition.test_text == "translated"
             inputs += self.lab._lexicons(INVERSE, self._switched) if translated else ()
-        return Recipe(self.folder / "scores" / system.slug, config, build, inputs, SCORED)
+        return Recipe(self.folder / "scores" / system.slug, config, build, inputs)
 
     @cached_property
     def _scores(self) -> Recipe:
@@ -295,7 +293,7 @@ class ImageLab:
                 handle.write(recall_markdown(scores, self.tasks) + "\n")
             return {"systems": list(dict.fromkeys(scores["system"])), "rows": len(scores)}
 
-        return Recipe(self.folder / "scores" / "all", self._config("test"), build, tuple(cells), SCORED)
+        return Recipe(self.folder / "scores" / "all", self._config("test"), build, tuple(cells))
 
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, test, language, query and measure."""

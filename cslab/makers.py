@@ -27,6 +27,7 @@ from cslab.systems import INVERSE, PLAIN, System, asked_in
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
+    from cslab.training.watch import Evaluate
 
 FIRST_STAGE = "BM25"
 SYNONYMS = "rs-da"  # the robust method that exchanges words for synonyms
@@ -61,11 +62,17 @@ def extend_encoder(lab: "Lab", folder: Path) -> dict[str, Any]:
 
 
 def train_ranker(
-    lab: "Lab", system: System, folder: Path, beginning: Path | None = None, until: int | None = None
+    lab: "Lab",
+    system: System,
+    folder: Path,
+    dev: "Evaluate | None" = None,
+    beginning: Path | None = None,
+    until: int | None = None,
 ) -> dict[str, Any]:
     """Trains the ranker of a system; `model/` and `log.jsonl` go into the folder.
 
-    With a `beginning` it goes on from there, and with `until` it leaves the checkpoint of that step instead of a model.
+    `dev` evaluates it every so many steps. With a `beginning` it goes on from there, and with `until` it leaves the
+    checkpoint of that step instead of a model.
     """
     from cslab.ranking.cross_encoder import load_encoder
     from cslab.training.loop import TrainSettings, train
@@ -101,10 +108,6 @@ def train_ranker(
         method = adversary(system.robust, Given(start, pairs, texts, training.max_length, lexicons))
     if training.align:
         method = _alignment(lab, start, method)
-    dev = None
-    if training.evaluate_every:
-        measure = lab.profile.evaluation.measures[0]
-        dev = dev_evaluation(dev_tasks(lab), measure, training.max_length, training.precision)
     return train(
         start, pairs, texts, settings, folder, method, card=card, evaluate=dev, trackers=training.trackers,
         beginning=beginning, until=until,
@@ -120,6 +123,14 @@ def _alignment(lab: "Lab", start: Any, method: Any) -> Any:
     training, pairs = lab.profile.training, lab.pairs()
     plain = pair_texts(CONDITIONS["Zero-shot"], pairs, lab.training_collection(), {}, training.seeds[0])
     return Alignment(plain, pairs, start.tokenizer, training.max_length, training.align)
+
+
+def dev_evaluator(lab: "Lab") -> "Evaluate | None":
+    """What a ranker's dev tasks give while it is trained; None for a profile that does not ask for it."""
+    training = lab.profile.training
+    if not training.evaluate_every:
+        return None
+    return dev_evaluation(dev_tasks(lab), lab.profile.evaluation.measures[0], training.max_length, training.precision)
 
 
 def dev_tasks(lab: "Lab", pairs: Sequence[str] | None = None) -> dict[str, Task]:

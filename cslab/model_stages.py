@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cslab.makers import train_ranker
+from cslab.makers import dev_evaluator, train_ranker
 from cslab.recipe import Recipe
 from cslab.systems import PLAIN, System
 from cslab.training.settings import HARMLESS
@@ -18,7 +18,8 @@ from cslab.training.settings import HARMLESS
 if TYPE_CHECKING:
     from cslab.stages import Lab
 
-ROOMS = ("training", "switching", "ranking", "text")
+TRAINED = ("makers.train_ranker",)
+JUDGED = ("makers.dev_evaluator",)  # only where dev tasks are asked while a ranker is trained
 
 
 def model_recipe(lab: "Lab", system: System) -> Recipe:
@@ -26,13 +27,13 @@ def model_recipe(lab: "Lab", system: System) -> Recipe:
     begun = lab._beginning(system) if has_beginning(lab) else None
 
     def build(folder: Path) -> dict[str, Any]:
-        return train_ranker(lab, system.ranker, folder, begun and begun.make().path)
+        return train_ranker(lab, system.ranker, folder, dev_evaluator(lab), begun and begun.make().path)
 
     config, inputs = _config(lab, system), _inputs(lab, system)
     config |= {"robust": system.robust}
     inputs += lab._lexicons() if system.robust != PLAIN else ()  # it may switch text by a policy of its own
     inputs += (begun,) if begun else ()
-    return Recipe(lab.folder / "models" / system.ranker.slug, config, build, inputs, ROOMS, shared=True)
+    return Recipe(lab.folder / "models" / system.ranker.slug, config, build, inputs, _roots(lab), shared=True)
 
 
 def beginning_recipe(lab: "Lab", system: System) -> Recipe:
@@ -40,10 +41,10 @@ def beginning_recipe(lab: "Lab", system: System) -> Recipe:
     plain = plain_of(system)
 
     def build(folder: Path) -> dict[str, Any]:
-        return train_ranker(lab, plain, folder, until=lab.profile.training.clean_steps)
+        return train_ranker(lab, plain, folder, dev_evaluator(lab), until=lab.profile.training.clean_steps)
 
     place = lab.folder / "beginnings" / plain.slug
-    return Recipe(place, _config(lab, plain), build, _inputs(lab, plain), ROOMS, shared=True)
+    return Recipe(place, _config(lab, plain), build, _inputs(lab, plain), _roots(lab), shared=True)
 
 
 def has_beginning(lab: "Lab") -> bool:
@@ -60,6 +61,10 @@ def plain_of(system: System) -> System:
 def beginnings(asked: "Sequence[tuple[Lab, System]]") -> "list[tuple[Lab, System]]":
     """The labs and systems whose beginnings the rankers of some systems need."""
     return [(lab, plain_of(system)) for lab, system in asked if has_beginning(lab)]
+
+
+def _roots(lab: "Lab") -> tuple[str, ...]:
+    return TRAINED + (JUDGED if lab.profile.training.evaluate_every else ())
 
 
 def _config(lab: "Lab", system: System) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Where a launcher has started several processes, all of them make the same stages in the same order: of a stage that is
 `shared` each process does a part, any other is built by the first process while the rest wait.
 
-    recipe = Recipe(folder, config, build, inputs=(other,), rooms=("lexicon",))
+    recipe = Recipe(folder, config, build, inputs=(other,))
     recipe.make().path          # builds the stage, or finds it done
 """
 
@@ -15,8 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from cslab.code_keys import code_key, root_of
 from cslab.processes import apart, processes, wait
-from cslab.store import Stage, code_version, partial_folder, run_stage, sha256_file, stage_key, stage_state
+from cslab.store import Stage, partial_folder, run_stage, sha256_file, stage_key, stage_state
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,15 @@ class Recipe:
     """How a stage is made: its folder, what it depends on, and the function that fills the folder.
 
     The function of a `shared` stage is called in every process, with the same folder; the first one's summary counts.
+    The stage depends on the code of the function that `build` stands in and on what that leads to (`cslab.code_keys`),
+    or, where this is too much, on the `roots` that are named.
     """
 
     path: Path
     config: Any
     build: Callable[[Path], dict[str, Any]]
     inputs: tuple["Recipe", ...] = ()
-    rooms: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
     shared: bool = False
 
     @cached_property
@@ -40,7 +43,11 @@ class Recipe:
     @cached_property
     def key(self) -> str:
         """The key of the stage, known before it is made."""
-        return stage_key(self.config, self.input_keys, code_version(*self.rooms))
+        return stage_key(self.config, self.input_keys, code_key(*self._roots))
+
+    @property
+    def _roots(self) -> tuple[str, ...]:
+        return self.roots or root_of(self.build)
 
     def make(self) -> Stage:
         """Makes the stage unless it is there."""
@@ -62,7 +69,7 @@ class Recipe:
         return self._made(self.build)
 
     def _made(self, build: Callable[[Path], dict[str, Any]]) -> Stage:
-        stage = run_stage(self.path, self.config, build, self.input_keys, self.rooms)
+        stage = run_stage(self.path, self.config, build, self.input_keys, self._roots)
         if not stage.reused:
             print(f"  made {self.path.parent.name}/{self.path.name} in {stage.seconds:.0f} s", flush=True)
         return stage

@@ -53,6 +53,11 @@ from cslab.systems import INVERSE, TITLES, WORDS, System, asked_in, pairs_of, sy
 if TYPE_CHECKING:
     from cslab.training.pairs import Pairs
 
+# What the stages depend on whose functions do more than make them: they say what mMARCO costs, or open other labs.
+TEST = ("sources.read_test", "sources.read_runs", "makers.keep_collection", "collections.trec.write_run")
+TRAINING = ("sources.read_training", "makers.keep_collection")
+ABLATION = ("makers.labelled", "evaluation.measures.by_setting", "evaluation.measures.write_scores")
+
 
 def open_lab(profile: str | Profile = "demo", settings: Sequence[str] = (), outputs: str | Path | None = None) -> "Lab":
     """Opens the experiment of a profile: its name, the path of its YAML file, or the profile itself.
@@ -124,7 +129,7 @@ class Lab:
         config = {"settings": settings, "files": file_hashes(collection_files(settings))}
         # Only published candidates depend on the protocol, and only these sources have any.
         config |= {"protocol": protocol} if settings.source == "mmarco" else {}
-        made = Recipe(self.folder / "collections" / "test", config, build, rooms=("collections", "sources"))
+        made = Recipe(self.folder / "collections" / "test", config, build, roots=TEST)
         return self._stage(made, lambda base: base._test)
 
     @cached_property
@@ -141,7 +146,7 @@ class Lab:
         config = {"folders": training.folders, "passages": training.passages, "queries": training.queries}
         config |= {"source": self.profile.collection.source, "languages": self.profile.collection.languages}
         config |= {"files": file_hashes(training_files(self.profile))}
-        return Recipe(self.folder / "collections" / "training", config, build, rooms=("collections", "sources"))
+        return Recipe(self.folder / "collections" / "training", config, build, roots=TRAINING)
 
     def collection(self) -> Collection:
         """The collection that systems are evaluated on."""
@@ -167,7 +172,7 @@ class Lab:
         config = {"kind": kind, "settings": chosen, "top": whole.top, "drop": whole.drop_identities, "language": code}
         config["files"] = file_hashes(lexicon_files(settings, code))
         place = self.folder / {WORDS: "lexicons"}.get(kind, kind) / code
-        made = Recipe(place, config, build, rooms=("lexicon", "sources"))
+        made = Recipe(place, config, build)
         return self._stage(made, lambda base: base._lexicon(code, kind))
 
     def _lexicons(self, kind: str = WORDS, codes: Sequence[str] | None = None) -> tuple[Recipe, ...]:
@@ -199,8 +204,8 @@ class Lab:
             return extend_encoder(self, folder)
 
         config = {"encoder": encoder.name, "words": encoder.words}
-        place, rooms = self.folder / "encoders" / "extended", ("ranking/vocabulary", "ranking/cross_encoder")
-        return self._stage(Recipe(place, config, build, self._lexicons(), rooms), lambda base: base._extended)
+        place = self.folder / "encoders" / "extended"
+        return self._stage(Recipe(place, config, build, self._lexicons()), lambda base: base._extended)
 
     def encoder_source(self, extended: bool) -> str:
         """What `load_encoder` takes: the profile's encoder, or the folder of its extended form."""
@@ -223,8 +228,7 @@ class Lab:
         config |= {"seed": training.seeds[0], "taught": training.loss in TAUGHT}
         config |= {"runs": file_hashes(run_files(self.profile))}
         config |= {"wanted": training.steps * training.batch} if training.folders == ["mmarco"] else {}
-        rooms = ("training/pairs", "ranking", "sources")
-        return Recipe(self.folder / "pairs" / "english", config, build, (self._training,), rooms)
+        return Recipe(self.folder / "pairs" / "english", config, build, (self._training,))
 
     @once
     def _model(self, system: System) -> Recipe:
@@ -305,11 +309,10 @@ class Lab:
         config = {"pairs": pairs_of(self.profile, system), "protocol": evaluation.protocol, "depth": evaluation.depth}
         config |= {"max_length": evaluation.max_length, "precision": self.profile.training.precision}
         config |= {"test text": system.condition.test_text}
-        inputs, rooms = [self._test, self._model(system)], ("ranking", "evaluation/settings")
+        inputs = [self._test, self._model(system)]
         if system.condition.test_text != "as is":
             inputs += self._lexicons(INVERSE, asked_in(self.profile, system))
-            rooms += ("evaluation/translate", "switching")
-        made = Recipe(self.folder / "runs" / system.slug, config, build, tuple(inputs), rooms, shared=True)
+        made = Recipe(self.folder / "runs" / system.slug, config, build, tuple(inputs), shared=True)
         return self._stage(made, lambda base: base._runs(system))
 
     def runs(self, system: System) -> dict[str, Run]:
@@ -332,8 +335,7 @@ class Lab:
             return found | {"seeds": seeds, **({"spread": spread.round(1).to_dict("index")} if seeds > 1 else {})}
 
         inputs = tuple(self._runs(system) for system in self.systems())
-        rooms = ("evaluation", "makers", "stages", "systems")
-        return Recipe(self.folder / "scores" / "all", {"measures": measures}, build, inputs, rooms)
+        return Recipe(self.folder / "scores" / "all", {"measures": measures}, build, inputs)
 
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, pair, query and measure."""
@@ -358,7 +360,7 @@ class Lab:
         inputs = tuple(lab._runs(system) for lab in labs.values() for system in lab.systems())
         config = {"measures": self.profile.evaluation.measures, "labels": list(labs)}
         place = self.folder / "scores" / f"ablation-{name.replace(' ', '-')}"
-        return Recipe(place, config, build, inputs, ("evaluation", "makers", "stages", "systems"))
+        return Recipe(place, config, build, inputs, roots=ABLATION)
 
     def ablation(self, name: str) -> pd.DataFrame:
         """The scores of an ablation; a system's name is followed by the label of its variation (`ML-CS p=0.25`)."""

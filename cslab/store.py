@@ -29,6 +29,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
+from cslab.code_keys import code_key
 from cslab.processes import alone
 
 SHOWN, MOST = 200, 1000  # characters of a wrong line, and of valid names, that an error shows
@@ -258,19 +259,6 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@functools.cache
-def code_version(*rooms: str) -> str:
-    """Hash of the source of modules or packages of `cslab`, e.g. `code_version("lexicon", "store")`."""
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for room in sorted(rooms):
-        target = root / room
-        files = sorted(target.rglob("*.py")) if target.is_dir() else [root / f"{room}.py"]
-        for file in files:
-            digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 # --- stages --------------------------------------------------------------------------------------------------
 
 
@@ -303,7 +291,7 @@ def run_stage(
     config: Any,
     build: Callable[[Path], Mapping[str, Any] | None],
     inputs: Mapping[str, str] | None = None,
-    rooms: Sequence[str] = (),
+    roots: Sequence[str] = (),
 ) -> Stage:
     """Makes a stage folder once, or returns the one that still holds.
 
@@ -315,19 +303,19 @@ def run_stage(
         config: everything the result depends on, JSON-like; stored as `config.json`.
         build: called with the folder to fill; returns the small numbers for `summary.json`.
         inputs: name → key or hash of what the stage reads.
-        rooms: modules of `cslab` whose source the result depends on.
+        roots: names of the code in `cslab` that the result depends on, as `cslab.code_keys` knows them.
 
     Returns:
         The finished stage; `reused` tells whether anything was done.
     """
     path, inputs = Path(path), dict(inputs or {})
-    key = stage_key(config, inputs, code_version(*rooms))
+    key = stage_key(config, inputs, code_key(*roots))
     found = _finished(path, key)
     if found is not None:
         return found
     with alone(path):
         # Another process may have made it while this one waited.
-        return _finished(path, key) or _build(path, key, config, build, inputs, rooms)
+        return _finished(path, key) or _build(path, key, config, build, inputs, roots)
 
 
 def _finished(path: Path, key: str) -> Stage | None:
@@ -351,7 +339,7 @@ def _build(
     config: Any,
     build: Callable[[Path], Mapping[str, Any] | None],
     inputs: Mapping[str, str],
-    rooms: Sequence[str],
+    roots: Sequence[str],
 ) -> Stage:
     partial = partial_folder(path)
     if partial.exists() and (not (partial / ".key").is_file() or (partial / ".key").read_text() != key):
@@ -366,7 +354,7 @@ def _build(
     (partial / ".key").unlink()
     files = {f.relative_to(partial).as_posix(): f.stat().st_size for f in sorted(partial.rglob("*")) if f.is_file()}
     made = {"seconds": seconds, "files": files, "versions": _versions()}
-    write_json(partial / "manifest.json", {"key": key, "inputs": inputs, "rooms": list(rooms)} | made)
+    write_json(partial / "manifest.json", {"key": key, "inputs": inputs, "code": list(roots)} | made)
     if path.exists():
         shutil.rmtree(path)
     os.replace(partial, path)

@@ -67,7 +67,7 @@ def extend_vocabulary(
     model.resize_token_embeddings(max(len(table), start + len(pieces)), mean_resizing=False)
     with torch.no_grad():
         model.get_input_embeddings().weight[start : start + len(pieces)] = torch.from_numpy(rows)
-    return Encoder(model, with_pieces(encoder.tokenizer, pieces, start), encoder.name, {**encoder.notes, **notes})
+    return Encoder(model, _with_pieces(encoder.tokenizer, pieces, start), encoder.name, {**encoder.notes, **notes})
 
 
 def _meanings(
@@ -153,7 +153,7 @@ def _means(table: np.ndarray, ids: np.ndarray, counts: np.ndarray, block: int = 
     return means
 
 
-def with_pieces(tokenizer: Any, pieces: Sequence[str], start: int) -> Any:
+def _with_pieces(tokenizer: Any, pieces: Sequence[str], start: int) -> Any:
     """A copy of a tokenizer with further pieces in its WordPiece model, ids from `start` on.
 
     Tokens added in transformers' own way are matched one by one before the text is cut, inside words too; as part of

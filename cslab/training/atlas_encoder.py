@@ -43,7 +43,7 @@ def make_atlas_encoder(
     tokenizer = whole_words({code: texts[code] + told[code] for code in LANGUAGES}, VOCABULARY)
     model = small_bert(len(tokenizer), WIDTH, LAYERS, HEADS)
     filled = put_vectors(model, tokenizer)
-    figures = pretrain(model, tokenizer, texts, settings, passages, progress)
+    figures = pretrain(model, tokenizer, passages, settings, progress)
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)  # four megabytes; loaded as fp32
     tokenizer.save_pretrained(folder)

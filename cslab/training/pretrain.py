@@ -1,13 +1,13 @@
 """Pre-training a small encoder on monolingual text: masked words, inverse cloze, and words that stand in both texts.
 
-Reads lines of text by language (no parallel data) and trains a model in place. Two consecutive lines of one language
-form an example, `[CLS] first [SEP] second [SEP]`, and 15 % of the tokens are predicted, of which 80 % are masked, 10 %
-replaced and 10 % left (Devlin et al. 2019, section 3.1). With passages, the examples are inverse cloze tasks (Lee et
-al. 2019, section 4): a sentence with some words missing, and its own passage or another one. There the model also says
-of each word of the sentence whether the passage has it; without this dense signal a small model finds out how to
-compare two texts only after thousands of steps. Languages take turns in equal shares.
+Reads passages by language (no parallel data) and trains a model in place. An example is `[CLS] first [SEP] second
+[SEP]`, an inverse cloze task (Lee et al. 2019, section 4): a sentence with some words missing, and its own passage or
+another one. 15 % of the tokens are predicted, of which 80 % are masked, 10 % replaced and 10 % left (Devlin et al.
+2019, section 3.1). The model also says of each word of the sentence whether the passage has it; without this dense
+signal a small model finds out how to compare two texts only after thousands of steps. Languages take turns in equal
+shares.
 
-    pretrain(small_bert(len(tokenizer)), tokenizer, {"en": english, "de": german}, PretrainSettings(steps=500))
+    pretrain(small_bert(len(tokenizer)), tokenizer, {"en": towns, "de": …}, PretrainSettings(steps=500))
 """
 
 import math
@@ -26,6 +26,8 @@ from cslab.store import CslabError
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ALIKE = 6.0  # logit of equal tokens in the first attention
 NEAR = 0.5  # share of the wrong passages that are of the same group as the right one
+
+Passages = Mapping[str, Sequence[Sequence[str]]]  # language → groups of passages
 
 
 @dataclass(frozen=True)
@@ -98,29 +100,27 @@ def whole_words(texts: Mapping[str, Sequence[str]], size: int) -> Any:
 def pretrain(
     model: Any,
     tokenizer: Any,
-    texts: Mapping[str, Sequence[str]],
+    passages: Passages,
     settings: PretrainSettings,
-    passages: Mapping[str, Sequence[Sequence[str]]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, float]:
     """Trains a masked language model in place.
 
     Args:
-        model: a BERT with its masked-word head (and with `passages` its pair head), as `small_bert` gives it.
+        model: a BERT with its masked-word and pair heads, as `small_bert` gives it.
         tokenizer: its fast tokenizer, with a mask token.
-        texts: language → lines; consecutive lines of one language are paired.
+        passages: language → groups of passages that are easily confused.
         settings: how long and how fast.
-        passages: language → groups of passages that are easily confused; None for masked words alone.
         progress: called with a line of text now and then.
 
     Returns:
         The mean loss of the last tenth of the steps, and the seconds it took.
 
     Raises:
-        CslabError: if a language has fewer than two lines, or the loss is not a number.
+        CslabError: if a group has fewer than two passages, or the loss is not a number.
     """
-    if short := [code for code, lines in texts.items() if len(lines) < 2]:
-        raise CslabError(f"text in '{short[0]}' has fewer than two lines; add text or leave the language out")
+    if short := [code for code, groups in passages.items() if min(map(len, groups), default=0) < 2]:
+        raise CslabError(f"passages in '{short[0]}': a group has fewer than two; add some or leave the group out")
     device = next(model.parameters()).device
     torch.manual_seed(settings.seed)
     shared = nn.Linear(model.config.hidden_size, 1).to(device)  # "the passage has this word"; thrown away at the end
@@ -136,7 +136,7 @@ def pretrain(
     )
     losses, started = [], time.time()
     model.train()
-    for step, batch in enumerate(_batches(texts, passages, tokenizer, settings)):
+    for step, batch in enumerate(_batches(passages, tokenizer, settings)):
         loss = _loss(model, shared, {name: torch.as_tensor(value, device=device) for name, value in batch.items()})
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -160,38 +160,22 @@ def _loss(model: Any, shared: nn.Module, batch: dict[str, torch.Tensor]) -> torc
     made = model.base_model(**batch)
     logits = model.cls.predictions(made.last_hidden_state[labels != -100])
     loss = nn.functional.cross_entropy(logits.float(), labels[labels != -100])
-    if (pairs >= 0).any():
-        told = model.cls.seq_relationship(made.pooler_output[pairs >= 0])
-        loss = loss + nn.functional.cross_entropy(told.float(), pairs[pairs >= 0])
-        asked = both >= 0
-        found = shared(made.last_hidden_state[asked])[:, 0]
-        loss = loss + 2 * nn.functional.binary_cross_entropy_with_logits(found.float(), both[asked].float())
-    return loss
+    loss = loss + nn.functional.cross_entropy(model.cls.seq_relationship(made.pooler_output).float(), pairs)
+    asked = both >= 0
+    found = shared(made.last_hidden_state[asked])[:, 0]
+    return loss + 2 * nn.functional.binary_cross_entropy_with_logits(found.float(), both[asked].float())
 
 
-def _batches(
-    texts: Mapping[str, Sequence[str]],
-    passages: Mapping[str, Sequence[Sequence[str]]] | None,
-    tokenizer: Any,
-    settings: PretrainSettings,
-) -> Iterator[dict[str, np.ndarray]]:
-    random, languages = np.random.default_rng(settings.seed), list(texts)
+def _batches(passages: Passages, tokenizer: Any, settings: PretrainSettings) -> Iterator[dict[str, np.ndarray]]:
+    random, languages = np.random.default_rng(settings.seed), list(passages)
     special = np.array(sorted(tokenizer.all_special_ids))
     for _ in range(settings.steps):
-        rows = []
-        for i in range(settings.batch):
-            code = languages[i % len(languages)]
-            if passages is not None:
-                rows.append(_cloze(passages[code], random))
-            else:
-                place = int(random.integers(0, len(texts[code]) - 1))
-                rows.append((texts[code][place], texts[code][place + 1], -1))
+        rows = [_cloze(passages[languages[i % len(languages)]], random) for i in range(settings.batch)]
         flat = [text for first, second, _ in rows for text in (first, second)]
         ids = tokenizer(flat, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         joined = _pad(list(zip(ids[::2], ids[1::2], strict=True)), tokenizer, settings.max_length)
-        made = masked(*joined, tokenizer, special, settings.mask, random)
-        pairs = np.array([label for *_, label in rows])
-        yield made | {"pairs": pairs, "shared": _shared(*joined, special, pairs)}
+        made = _masked(*joined, tokenizer, special, settings.mask, random)
+        yield made | {"pairs": np.array([label for *_, label in rows]), "shared": _shared(*joined, special)}
 
 
 def _cloze(groups: Sequence[Sequence[str]], random: np.random.Generator) -> tuple[str, str, int]:
@@ -209,11 +193,11 @@ def _cloze(groups: Sequence[Sequence[str]], random: np.random.Generator) -> tupl
     return " ".join(kept), group[int(random.integers(len(group)))], label
 
 
-def _shared(ids: np.ndarray, types: np.ndarray, special: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _shared(ids: np.ndarray, types: np.ndarray, special: np.ndarray) -> np.ndarray:
     """For each token of a cloze sentence whether its passage has it; -1 for all other tokens."""
     words = ~np.isin(ids, special)
     found = np.full_like(ids, -1)
-    for row in np.flatnonzero(pairs >= 0):
+    for row in range(len(ids)):
         asked = words[row] & (types[row] == 0)
         found[row, asked] = np.isin(ids[row, asked], ids[row, words[row] & (types[row] == 1)])
     return found
@@ -234,22 +218,10 @@ def _pad(rows: Sequence[tuple[list[int], list[int]]], tokenizer: Any, limit: int
     return ids, types
 
 
-def masked(
+def _masked(
     ids: np.ndarray, types: np.ndarray, tokenizer: Any, special: np.ndarray, share: float, random: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Chooses a share of the tokens to be predicted: 80 % of them are masked, 10 % replaced, 10 % left.
-
-    Args:
-        ids: tokens, (rows, length).
-        types: token types, likewise.
-        tokenizer: gives the ids of mask and padding.
-        special: ids that are never chosen.
-        share: of the tokens that are chosen.
-        random: of the draws.
-
-    Returns:
-        The model's inputs, and `labels`: the chosen tokens, −100 elsewhere.
-    """
+    """The model's inputs with a share of the tokens to be predicted, and `labels`: these tokens, −100 elsewhere."""
     usable = ~np.isin(ids, special)
     chosen = usable & (random.random(ids.shape) < share)
     labels = np.where(chosen, ids, -100)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from cslab.code_keys import code_key
 from cslab.config import Profile
-from cslab.resources import PACKAGE
-from cslab.store import CslabError, code_version, fingerprint, nearest, read_json, write_json
+from cslab.store import CslabError, fingerprint, nearest, read_json, write_json
 from cslab.workbench.imports import quick_schemas
 from cslab.workbench.parameters import TAG
 from cslab.workbench.progress import Progress, clock
@@ -82,9 +82,8 @@ class Notebook:
     def key(self, profile: Profile) -> str:
         """What its result depends on besides the stages in the profile's folder."""
         source = [(cell["cell_type"], "".join(cell["source"])) for cell in self.content["cells"]]
-        rooms = sorted(p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file())
         parts = {"source": source, "parameters": dict(self.parameters), "profile": profile.model_dump(mode="json")}
-        return fingerprint(parts | {"code": code_version(*rooms)})
+        return fingerprint(parts | {"code": code_key("cslab")})
 
 
 class Failure(NamedTuple):

@@ -25,7 +25,7 @@ def test_pretraining_is_deterministic_and_changes_the_weights():
     for _ in range(2):
         model = small_bert(len(tokenizer), width=16, layers=1, heads=2, positions=32)
         before = model.get_input_embeddings().weight.detach().clone()
-        figures = pretrain(model, tokenizer, TEXTS, SMALL, GROUPS)
+        figures = pretrain(model, tokenizer, GROUPS, SMALL)
         results.append((figures["loss"], model.get_input_embeddings().weight.detach()))
         assert not torch.equal(before, results[-1][1])
     assert results[0][0] == results[1][0]
@@ -43,11 +43,11 @@ def test_a_cloze_sentence_is_its_own_passages_or_not():
 def test_shared_words_are_told_token_by_token():
     ids = np.array([[2, 10, 11, 3, 10, 12, 3, 0]])
     types = np.array([[0, 0, 0, 0, 1, 1, 1, 0]])
-    told = _shared(ids, types, np.array([0, 1, 2, 3, 4]), np.array([1]))
+    told = _shared(ids, types, np.array([0, 1, 2, 3, 4]))
     assert told.tolist() == [[-1, 1, 0, -1, -1, -1, -1, -1]]
 
 
-def test_too_little_text_is_refused():
+def test_a_passage_without_another_one_is_refused():
     tokenizer = whole_words(TEXTS, 500)
-    with pytest.raises(CslabError, match="'de' has fewer than two lines"):
-        pretrain(small_bert(len(tokenizer), 16, 1, 2), tokenizer, {"en": ["a", "b"], "de": ["c"]}, SMALL)
+    with pytest.raises(CslabError, match="passages in 'de': a group has fewer than two"):
+        pretrain(small_bert(len(tokenizer), 16, 1, 2), tokenizer, {"en": [["a", "b"]], "de": [["c"]]}, SMALL)
