@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cslab.makers import train_ranker
-from cslab.recipe import Recipe
+from cslab.makers import loss_of, teach_pairs, train_ranker
+from cslab.recipe import Recipe, file_hashes
 from cslab.systems import PLAIN, System
 from cslab.training.settings import HARMLESS
 
@@ -46,6 +46,20 @@ def beginning_recipe(lab: "Lab", system: System) -> Recipe:
     return Recipe(place, _config(lab, plain), build, _inputs(lab, plain), ROOMS, shared=True)
 
 
+def taught_recipe(lab: "Lab") -> Recipe:
+    """The training pairs with a teacher's labels, made once from the English text."""
+    from cslab.training.teachers import run_files
+
+    def build(folder: Path) -> dict[str, Any]:
+        return teach_pairs(lab, folder)
+
+    training = lab.profile.training
+    config = {"teacher": training.teacher, "precision": training.precision}
+    config |= {"runs": file_hashes(run_files(training.teacher))}
+    rooms = ("training/pairs", "training/teachers", "ranking")
+    return Recipe(lab.folder / "pairs" / "taught", config, build, (lab._pairs, lab._training), rooms)
+
+
 def has_beginning(lab: "Lab") -> bool:
     """Whether rankers share their first steps: not where each method has steps, and so a schedule, of its own."""
     training = lab.profile.training
@@ -64,11 +78,11 @@ def beginnings(asked: "Sequence[tuple[Lab, System]]") -> "list[tuple[Lab, System
 
 def _config(lab: "Lab", system: System) -> dict[str, Any]:
     training, profile, ranker = lab.profile.training, lab.profile, system.ranker
-    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers"}
+    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "negatives_from", "trackers"}
     if not _switched(ranker):
         apart.add("unswitched_steps")
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}
-    config |= {"training": training.model_dump(exclude={*apart, *HARMLESS})}
+    config |= {"training": training.model_dump(exclude={*apart, *HARMLESS}) | {"loss": loss_of(lab, ranker)}}
     config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"})}
     config |= {"p": profile.probability, "words": profile.words} if _switched(ranker) else {}
     config |= {"directions": lab._directions} if ranker.condition.training_text == "translated" else {}
@@ -78,7 +92,7 @@ def _config(lab: "Lab", system: System) -> dict[str, Any]:
 def _inputs(lab: "Lab", system: System) -> tuple[Recipe, ...]:
     extended = (lab._extended,) if system.extended else ()
     lexicons = lab._lexicons(**lab._lexicons_of(system.ranker)) if _switched(system.ranker) else ()
-    return (lab._pairs, *extended, *lexicons)
+    return (lab._taught if system.ranker.condition.taught else lab._pairs, *extended, *lexicons)
 
 
 def _switched(ranker: System) -> bool:
