@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from cslab.choices import TeacherModel, TeacherSettings
 from cslab.collections.collection import Collection
 from cslab.collections.trec import Run, read_run
-from cslab.choices import TeacherModel, TeacherSettings
 from cslab.ranking.cosine import TextVectors, dense_run
 from cslab.store import CslabError
 from cslab.training.pairs import Pairs, Score

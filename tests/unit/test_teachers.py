@@ -195,12 +195,18 @@ def test_a_teacher_keeps_hard_negatives_out_and_ranks_them(lab, folders):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"loss": "kl"}, r"training\.loss=kl learns a teacher's scores; write training\.teacher=\{models: \[me5\], loss"),
+        (
+            {"loss": "kl"},
+            r"training\.loss=kl learns a teacher's scores; write training\.teacher=\{models: \[me5\], loss",
+        ),
         ({"margin": 1.0}, r"training\.margin is a part of the teacher; write .*margin: 1\.0\}"),
         ({"teacher": "me5"}, r"'me5' is one name; write training\.teacher=\{models: \[me5\]\}"),
         ({"teacher": {"models": ["a", "b"], "margin": 1.0}}, "scores of several models are no scores of one"),
         ({"teacher": {"models": [{"run": "a", "name": "b"}]}}, "give one name"),
-        ({"teacher": {"models": [{"rum": "a"}]}}, r"unknown key 'training\.teacher\.models\.0\.rum'; did you mean 'run'"),
+        (
+            {"teacher": {"models": [{"rum": "a"}]}},
+            r"unknown key 'training\.teacher\.models\.0\.rum'; did you mean 'run'",
+        ),
         ({"teacher": {"models": ["a"], "bonos": 1}}, r"unknown key 'training\.teacher\.bonos'; did you mean 'bonus'"),
     ],
 )
