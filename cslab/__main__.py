@@ -131,12 +131,13 @@ def rerank(
 ) -> None:
     """Re-ranks the candidates of every language pair, training what is missing."""
     from cslab.jobs import make_all
+    from cslab.systems import Fused
 
     lab = _lab(profile, set_)
-    systems = _systems(lab, condition)
-    make_all([(lab, system) for system in systems], "runs", lab.profile.jobs)
-    for system in systems:
-        print(f"{system.slug}: {', '.join(lab.runs(system))}")
+    rows = _systems(lab, condition) if condition else lab.rows()
+    make_all([(lab, row) for row in rows if not isinstance(row, Fused)], "runs", lab.profile.jobs)
+    for row in rows:
+        print(f"{row.slug}: {', '.join(lab.runs(row))}")
 
 
 @app.command()

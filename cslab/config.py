@@ -13,19 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from cslab.choices import EncoderChoice, Strict, TeacherSettings
 from cslab.languages import language, pairs_named
 from cslab.resources import home, packaged
 from cslab.store import CslabError, nearest, read_lines
 
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a folder of outputs: neither `..` nor a path
-
-
-class Strict(BaseModel):
-    """Base of all settings: no unknown key, no silent conversion of one type into another."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class CollectionSettings(Strict):
@@ -103,12 +98,12 @@ class TrainingSettings(Strict):
     warmup: float = Field(0.1, ge=0, lt=1)
     schedule: Literal["linear", "paper", "cosine"] = "linear"  # the paper's was sized for more steps than it took
     accumulate: int = Field(1, ge=1)  # parts of a batch whose gradients are added up
-    loss: Literal["bce", "hinge", "ranknet", "lce", "lambdaloss", "margin-mse", "kl"] = "bce"
+    loss: Literal["bce", "hinge", "ranknet", "lce", "lambdaloss"] = "bce"  # of judged labels; teachers have their own
     align: float = Field(0, ge=0)  # weight of the alignment with the unswitched text of each pair
     negatives: int = Field(4, ge=1)
     runs: list[str] = Field(default_factory=list)  # TREC runs that hard negatives come from; empty: BM25
-    teacher: str = ""  # an encoder whose scores are labels of `margin-mse` and `kl`, and filter negatives
-    margin: float | None = Field(None, ge=0)  # how far below the positive's the teacher's score of a negative must be
+    negatives_from: Literal["bm25", "dense"] = "bm25"  # dense: the ranking of the teacher's dual encoder, beside runs
+    teacher: TeacherSettings | None = None  # of conditions that end in `+ teacher`, and to filter negatives
     max_length: int = Field(64, ge=8)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
@@ -123,6 +118,27 @@ class TrainingSettings(Strict):
     budget: Literal["steps", "compute"] = "steps"  # of robust methods: as many steps as plain training, or its time
     clean_steps: int = Field(0, ge=0)  # plain ones that robust training begins with
     unswitched_steps: int = Field(0, ge=0)  # that read English before switching sets in
+
+    @property
+    def teacher_of_negatives(self) -> dict[str, Any] | None:
+        """What of the teacher has a say in which negatives are drawn."""
+        told = self.teacher is not None and (self.teacher.margin is not None or self.negatives_from == "dense")
+        return self.teacher.model_dump(include={"models", "scale", "margin"}) if told else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way(cls, values: Any) -> Any:
+        """Refuses two older spellings and shows the present one."""
+        given = values if isinstance(values, Mapping) else {}
+        new = "training.teacher={models: [me5], "
+        if (loss := given.get("loss")) in get_args(TeacherSettings.model_fields["loss"].annotation):
+            raise CslabError(
+                f"training.loss={loss} learns a teacher's scores; write {new}loss: {loss}}} and name conditions such "
+                "as 'ML-CS + teacher'"
+            )
+        if "margin" in given:
+            raise CslabError(f"training.margin is a part of the teacher; write {new}margin: {given['margin']}}}")
+        return values
 
 
 class EvaluationSettings(Strict):
@@ -250,6 +266,8 @@ class Profile(Strict):
     conditions: list[str] = Field(default_factory=lambda: ["Zero-shot", "ML-CS"], min_length=1)
     probability: float = Field(0.5, ge=0, le=1)  # p of BL-CS and ML-CS, each side
     words: Literal["all", "content"] = "all"  # what they switch: all words, or no stop-words
+    untouched: list[EncoderChoice] = Field(default_factory=list)  # encoders that rank as they are, each a row
+    fuse: list[str] = Field(default_factory=list)  # conditions or untouched names; with ` (rrf)`: by reciprocal ranks
     robust: list[str] = Field(default_factory=lambda: ["none"], min_length=1)  # methods of `cslab.training.robust`
     cells: dict[str, list[str]] = Field(default_factory=dict)  # condition → its methods, where not those of `robust`
     pair_conditions: list[str] = Field(default_factory=lambda: ["en-de"])  # pairs that per-pair conditions train for
@@ -387,6 +405,7 @@ def _fields_at(parents: Sequence[str]) -> list[str]:
     """The keys of the settings at a place; items of lists and mappings have those of their kind."""
     kind: Any = Profile
     for name in parents:
+        kind = _item(kind) if type(None) in get_args(kind) else kind
         fields = getattr(kind, "model_fields", None)
         kind = fields[name].annotation if fields and name in fields else _item(kind)
     while not hasattr(kind, "model_fields"):

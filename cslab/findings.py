@@ -195,9 +195,9 @@ def pools_of(lab: "Lab") -> pd.DataFrame:
     k = max(1, min(10, lab.profile.evaluation.depth // 2))
     measures = (f"PEER@{k}", f"Complete@{k}", f"Preference@{k}")
     parts = [
-        score_fairness(run, lab.task(pair).qrels, system.name, system.seed, measures)
-        for system in lab.systems()
-        for pair, run in lab.runs(system).items()
+        score_fairness(run, lab.task(pair).qrels, row.name, row.seed, measures)
+        for row in lab.rows()
+        for pair, run in lab.runs(row).items()
         if is_pool(run.doc_lang)
     ]
     if not parts:

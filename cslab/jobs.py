@@ -50,7 +50,7 @@ def make_all(asked: "Sequence[tuple[Lab, System]]", kind: Kind, jobs: int) -> No
     if jobs < 2 or processes()[1] > 1:
         return
     if kind == "runs":
-        make_all(left, "train", jobs)
+        make_all([(lab, row) for lab, row in left if isinstance(row, System)], "train", jobs)
     if kind == "train":
         make_all(beginnings(left), "begin", jobs)
     for lab, system in left:

@@ -23,13 +23,12 @@ from cslab.lexicon.lexicon import Lexicon, write_lexicon
 from cslab.processes import processes
 from cslab.sources.collections import dev_queries
 from cslab.store import CslabError
-from cslab.systems import INVERSE, PLAIN, System, asked_in
+from cslab.systems import FIRST_STAGE, INVERSE, PLAIN, System, asked_in
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
     from cslab.training.watch import Evaluate
 
-FIRST_STAGE = "BM25"
 SYNONYMS = "rs-da"  # the robust method that exchanges words for synonyms
 
 
@@ -61,6 +60,24 @@ def extend_encoder(lab: "Lab", folder: Path) -> dict[str, Any]:
     return {"vocabulary": len(plain.tokenizer), "extended": len(longer.tokenizer)}
 
 
+def teach_pairs(lab: "Lab", folder: Path) -> dict[str, Any]:
+    """Saves the training pairs with the labels of the profile's teacher, and says how it agrees with judgements."""
+    from cslab.training.pairs import save_pairs
+    from cslab.training.teachers import report_text, teach
+
+    training = lab.profile.training
+    pairs, report = teach(lab.pairs(), lab.training_collection(), training.teacher, training.precision)
+    print(f"  {report_text(report)}", flush=True)
+    save_pairs(pairs, folder / "data")
+    return {"pairs": len(pairs), "queries": len(set(pairs.qids))} | report
+
+
+def loss_of(lab: "Lab", system: System) -> str:
+    """The loss that a system's ranker is trained by: the teacher's where it has one."""
+    training = lab.profile.training
+    return training.teacher.loss if system.ranker.condition.taught else training.loss
+
+
 def train_ranker(
     lab: "Lab",
     system: System,
@@ -82,14 +99,16 @@ def train_ranker(
     training, encoder = lab.profile.training, lab.profile.encoder
     print(f"  training {system.slug}", flush=True)
     shared = {field.name for field in fields(TrainSettings)} & training.model_dump().keys()
-    given = training.model_dump(include=shared)
+    given = training.model_dump(include=shared) | {"loss": loss_of(lab, system)}
     given["steps"] = steps_within(training.steps, training.budget, system.robust, training.clean_steps)
     settings = TrainSettings(**given, seed=system.seed, train_embeddings=encoder.train_embeddings)
     start = load_encoder(lab.encoder_source(system.extended), seed=system.seed, dropout=encoder.dropout)
     card = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
     card |= {"profile": lab.profile.name, "data": lab.training_collection().name}
     card |= {"lexicon": lab.profile.lexicon.source, "encoder": encoder.name}
-    pairs, method, store = lab.pairs(), None, (lab.base or lab).folder / "tokens"
+    taught = system.condition.taught
+    card |= {"teacher": lab._taught.make().summary} if taught else {}
+    pairs, method, store = lab.pairs(taught), None, (lab.base or lab).folder / "tokens"
     texts = on_disk(lab.texts(system), start.tokenizer, store, print if processes()[0] == 0 else None)
     if system.robust != PLAIN:
         from cslab.lexicon.synonyms import synonyms
@@ -107,22 +126,22 @@ def train_ranker(
                 )
         method = adversary(system.robust, Given(start, pairs, texts, training.max_length, lexicons))
     if training.align:
-        method = _alignment(lab, start, method)
+        method = _alignment(lab, start, method, taught)
     return train(
         start, pairs, texts, settings, folder, method, card=card, evaluate=dev, trackers=training.trackers,
         beginning=beginning, until=until,
     )  # fmt: skip
 
 
-def _alignment(lab: "Lab", start: Any, method: Any) -> Any:
+def _alignment(lab: "Lab", start: Any, method: Any, taught: bool) -> Any:
     from cslab.training.auxiliary import Alignment
     from cslab.training.conditions import CONDITIONS, pair_texts
 
     if method is not None:
         raise CslabError("training.align: it does not go together with a robust method; set it to 0")
-    training, pairs = lab.profile.training, lab.pairs()
+    training, pairs = lab.profile.training, lab.pairs(taught)
     plain = pair_texts(CONDITIONS["Zero-shot"], pairs, lab.training_collection(), {}, training.seeds[0])
-    return Alignment(plain, pairs, start.tokenizer, training.max_length, training.align)
+    return Alignment(plain, pairs, start.tokenizer, training.max_length, training.align, taught)
 
 
 def dev_evaluator(lab: "Lab") -> "Evaluate | None":
@@ -180,15 +199,15 @@ def rerank_system(lab: "Lab", system: System, folder: Path) -> dict[str, Any]:
 
 
 def score_systems(lab: "Lab") -> Iterator[pd.DataFrame]:
-    """The scores of the first stage and of every system on every pair."""
+    """The scores of the first stage and of every row on every pair."""
     measures = lab.profile.evaluation.measures
     for pair in lab.profile.evaluation.pairs:
         task = lab.task(pair)
         yield score_run(task.candidates, task.qrels, FIRST_STAGE, 0, measures, task.queries)
-    for system in lab.systems():
-        for pair, run in lab.runs(system).items():
+    for row in lab.rows():
+        for pair, run in lab.runs(row).items():
             task = lab.task(pair)
-            yield score_run(run, task.qrels, system.name, system.seed, measures, task.queries)
+            yield score_run(run, task.qrels, row.name, row.seed, measures, task.queries)
 
 
 def labelled(lab: "Lab", variations: "Mapping[str, Lab]") -> Iterator[pd.DataFrame]:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cslab.makers import dev_evaluator, train_ranker
-from cslab.recipe import Recipe
+from cslab.makers import dev_evaluator, loss_of, teach_pairs, train_ranker
+from cslab.recipe import Recipe, file_hashes
 from cslab.systems import PLAIN, System
 from cslab.training.settings import HARMLESS
 
@@ -47,6 +47,19 @@ def beginning_recipe(lab: "Lab", system: System) -> Recipe:
     return Recipe(place, _config(lab, plain), build, _inputs(lab, plain), _roots(lab), shared=True)
 
 
+def taught_recipe(lab: "Lab") -> Recipe:
+    """The training pairs with a teacher's labels, made once from the English text."""
+    from cslab.training.teachers import run_files
+
+    def build(folder: Path) -> dict[str, Any]:
+        return teach_pairs(lab, folder)
+
+    training = lab.profile.training
+    config = {"teacher": training.teacher, "precision": training.precision}
+    config |= {"runs": file_hashes(run_files(training.teacher))}
+    return Recipe(lab.folder / "pairs" / "taught", config, build, (lab._pairs, lab._training))
+
+
 def has_beginning(lab: "Lab") -> bool:
     """Whether rankers share their first steps: not where each method has steps, and so a schedule, of its own."""
     training = lab.profile.training
@@ -69,11 +82,11 @@ def _roots(lab: "Lab") -> tuple[str, ...]:
 
 def _config(lab: "Lab", system: System) -> dict[str, Any]:
     training, profile, ranker = lab.profile.training, lab.profile, system.ranker
-    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "margin", "trackers"}
+    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "negatives_from", "trackers"}
     if not _switched(ranker):
         apart.add("unswitched_steps")
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}
-    config |= {"training": training.model_dump(exclude={*apart, *HARMLESS})}
+    config |= {"training": training.model_dump(exclude={*apart, *HARMLESS}) | {"loss": loss_of(lab, ranker)}}
     config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"})}
     config |= {"p": profile.probability, "words": profile.words} if _switched(ranker) else {}
     config |= {"directions": lab._directions} if ranker.condition.training_text == "translated" else {}
@@ -83,7 +96,7 @@ def _config(lab: "Lab", system: System) -> dict[str, Any]:
 def _inputs(lab: "Lab", system: System) -> tuple[Recipe, ...]:
     extended = (lab._extended,) if system.extended else ()
     lexicons = lab._lexicons(**lab._lexicons_of(system.ranker)) if _switched(system.ranker) else ()
-    return (lab._pairs, *extended, *lexicons)
+    return (lab._taught if system.ranker.condition.taught else lab._pairs, *extended, *lexicons)
 
 
 def _switched(ranker: System) -> bool:

@@ -34,8 +34,9 @@ from cslab.makers import (
     rerank_system,
     score_systems,
 )
-from cslab.model_stages import beginning_recipe, model_recipe
+from cslab.model_stages import beginning_recipe, model_recipe, taught_recipe
 from cslab.recipe import Recipe, file_hashes, once, states
+from cslab.row_stages import fused_recipe, untouched_recipe, weight_recipe
 from cslab.sources import (
     collection_files,
     lexicon_files,
@@ -46,9 +47,22 @@ from cslab.sources import (
     training_files,
 )
 from cslab.sources import read_lexicon as read_source
-from cslab.sources.collections import TAUGHT, run_files
+from cslab.sources.collections import run_files
 from cslab.store import CslabError, Stage, nearest, read_jsonl
-from cslab.systems import INVERSE, TITLES, WORDS, System, asked_in, pairs_of, systems_of, variations
+from cslab.systems import (
+    INVERSE,
+    TITLES,
+    WORDS,
+    Fused,
+    Row,
+    System,
+    Untouched,
+    asked_in,
+    pairs_of,
+    rows_of,
+    systems_of,
+    variations,
+)
 
 if TYPE_CHECKING:
     from cslab.training.pairs import Pairs
@@ -66,7 +80,7 @@ def open_lab(profile: str | Profile = "demo", settings: Sequence[str] = (), outp
         CslabError: for an unknown profile, key, value, condition, measure or ablation.
     """
     found = profile if isinstance(profile, Profile) else load_profile(profile, settings)
-    for _ in systems_of(found):
+    for _ in rows_of(found, systems_of(found)):
         pass
     for name in found.ablations:
         variations(found, name)
@@ -196,6 +210,10 @@ class Lab:
         pairs = self.profile.evaluation.pairs
         return (s for s in systems_of(self.profile) if not s.pair or self.base is None or s.pair in pairs)
 
+    def rows(self) -> list[Row]:
+        """Every row of the tables below the first stage: systems, encoders as they are, and what is fused with it."""
+        return list(rows_of(self.profile, self.systems()))
+
     @cached_property
     def _extended(self) -> Recipe:
         encoder = self.profile.encoder
@@ -224,11 +242,15 @@ class Lab:
             save_pairs(pairs, folder / "data")
             return {"pairs": len(pairs), "queries": len(set(pairs.qids))}
 
-        config = training.model_dump(include={"negatives", "teacher", "margin", "dev_queries"})
-        config |= {"seed": training.seeds[0], "taught": training.loss in TAUGHT}
+        config = training.model_dump(include={"negatives", "dev_queries", "negatives_from"})
+        config |= {"seed": training.seeds[0], "teacher": training.teacher_of_negatives}
         config |= {"runs": file_hashes(run_files(self.profile))}
         config |= {"wanted": training.steps * training.batch} if training.folders == ["mmarco"] else {}
         return Recipe(self.folder / "pairs" / "english", config, build, (self._training,))
+
+    @cached_property
+    def _taught(self) -> Recipe:
+        return taught_recipe(self) if self.base is None else self.base._taught
 
     @once
     def _model(self, system: System) -> Recipe:
@@ -245,7 +267,7 @@ class Lab:
         pair, profile = split_pair(system.pair) if system.pair else None, self.profile
         switched = system.ranker.condition.policy is not None
         lexicons = self.lexicons(**self._lexicons_of(system)) if switched else {}
-        given = (self.pairs(), self.training_collection(), lexicons, system.seed, pair)
+        given = (self.pairs(system.ranker.condition.taught), self.training_collection(), lexicons, system.seed, pair)
         return pair_texts(system.condition, *given, profile.probability, profile.words, self._directions)
 
     @property
@@ -253,11 +275,11 @@ class Lab:
         """The language pairs that Fine-tuning learns: those that are evaluated."""
         return [split_pair(pair) for pair in (self.base or self).profile.evaluation.pairs]
 
-    def pairs(self) -> "Pairs":
-        """The training pairs, the same for every ranker."""
+    def pairs(self, taught: bool = False) -> "Pairs":
+        """The training pairs, the same for every ranker, with judgements or a teacher's scores as labels."""
         from cslab.training.pairs import load_pairs
 
-        return load_pairs(self._pairs.make().path / "data")
+        return load_pairs((self._taught if taught else self._pairs).make().path / "data")
 
     def log(self, system: System) -> list[dict[str, Any]]:
         """The rows of a ranker's training log."""
@@ -285,9 +307,9 @@ class Lab:
             self._tasks[pair] = made
         return self._tasks[pair]
 
-    def tasks(self, system: System) -> dict[str, Task]:
-        """The tasks of the pairs that a system is scored on."""
-        return {pair: self.task(pair) for pair in pairs_of(self.profile, system)}
+    def tasks(self, row: Row) -> dict[str, Task]:
+        """The tasks of the pairs that a row is scored on."""
+        return {pair: self.task(pair) for pair in pairs_of(self.profile, row)}
 
     @cached_property
     def _given(self) -> dict[str, Run]:
@@ -301,7 +323,16 @@ class Lab:
         return [c for c in self.profile.collection.languages if c in held.queries and c in held.documents]
 
     @once
-    def _runs(self, system: System) -> Recipe:
+    def _runs(self, row: Row) -> Recipe:
+        kinds = {System: Lab._system_runs, Untouched: untouched_recipe, Fused: fused_recipe}
+        made = kinds[type(row)](self, row)
+        return self._stage(made, lambda base: base._runs(row))
+
+    @once
+    def _weight(self, row: System | Untouched) -> Recipe:
+        return self._stage(weight_recipe(self, row), lambda base: base._weight(row))
+
+    def _system_runs(self, system: System) -> Recipe:
         def build(folder: Path) -> dict[str, Any]:
             return rerank_system(self, system, folder)
 
@@ -312,14 +343,13 @@ class Lab:
         inputs = [self._test, self._model(system)]
         if system.condition.test_text != "as is":
             inputs += self._lexicons(INVERSE, asked_in(self.profile, system))
-        made = Recipe(self.folder / "runs" / system.slug, config, build, tuple(inputs), shared=True)
-        return self._stage(made, lambda base: base._runs(system))
+        return Recipe(self.folder / "runs" / system.slug, config, build, tuple(inputs), shared=True)
 
-    def runs(self, system: System) -> dict[str, Run]:
+    def runs(self, row: Row) -> dict[str, Run]:
         """Re-ranked runs by language pair."""
-        make_all([(self, system)], "runs", jobs=1)
-        path = self._runs(system).make().path
-        return {pair: read_run(path / f"{pair}.trec.gz") for pair in pairs_of(self.profile, system)}
+        make_all([(self, row)], "runs", jobs=1)
+        path = self._runs(row).make().path
+        return {pair: read_run(path / f"{pair}.trec.gz") for pair in pairs_of(self.profile, row)}
 
     @cached_property
     def _scores(self) -> Recipe:
@@ -334,12 +364,14 @@ class Lab:
             seeds = len(self.profile.training.seeds)
             return found | {"seeds": seeds, **({"spread": spread.round(1).to_dict("index")} if seeds > 1 else {})}
 
-        inputs = tuple(self._runs(system) for system in self.systems())
+        inputs = tuple(self._runs(row) for row in self.rows())
         return Recipe(self.folder / "scores" / "all", {"measures": measures}, build, inputs)
 
     def scores(self) -> pd.DataFrame:
         """The tidy table of every system, seed, pair, query and measure."""
-        make_all([(self, system) for system in self.systems()], "runs", self.profile.jobs)
+        # What is fused needs no model: it is made of the runs of others afterwards.
+        ranked = [(self, row) for row in self.rows() if not isinstance(row, Fused)]
+        make_all(ranked, "runs", self.profile.jobs)
         return read_scores(self._scores.make().path / "scores.parquet")
 
     # --- ablations -------------------------------------------------------------------------------------------
@@ -374,9 +406,8 @@ class Lab:
         """Every stage of the profile, in order, each once."""
         systems = list(self.systems())
         found = [self._test, self._training, self._pairs]
-        for stage in (self._model, self._runs):
-            for system in systems:
-                found += [*stage(system).inputs, stage(system)]
+        for recipe in (*map(self._model, systems), *map(self._runs, self.rows())):
+            found += [*recipe.inputs, recipe]
         found += [self._scores, *(attack_recipes(self) if self.base is None else ())]
         for test in self.profile.tests:
             found += self.on(test).recipes()

@@ -7,9 +7,11 @@ done to text before it is asked. Ablations are data too: a function of a profile
     variations(load_profile("atlas-full"), "p")["p=0.25"].probability
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from cslab.choices import EncoderChoice
 from cslab.config import LexiconSource, Profile
 from cslab.languages import is_pool, pool_of
 from cslab.languages import pair as split_pair
@@ -20,6 +22,9 @@ PLAIN = "none"
 WORDS = "words"
 TITLES = "titles"
 INVERSE = "inverse"  # words of each language into English, for Translate-Test
+FIRST_STAGE = "BM25"
+AS_IT_IS = ", as it is"  # how the name of an untouched encoder ends
+RRF = " (rrf)"  # how what is fused by reciprocal ranks ends
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class System:
     @property
     def slug(self) -> str:
         """Name of its folders."""
-        return "-".join(filter(None, (self.name.lower().replace(" ", "-"), self.pair, f"s{self.seed}")))
+        return "-".join(filter(None, (_folder(self.name), self.pair, f"s{self.seed}")))
 
     @property
     def ranker(self) -> "System":
@@ -56,13 +61,106 @@ class System:
         return replace(self, condition=self.condition.training)
 
 
+@dataclass(frozen=True)
+class Untouched:
+    """A row without training: an encoder of somebody else's, as it is."""
+
+    encoder: EncoderChoice
+    pair: None = None
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name in tables; of a folder the last part."""
+        text = self.encoder.text
+        return (Path(text).name if Path(text).is_dir() else text) + AS_IT_IS
+
+    @property
+    def slug(self) -> str:
+        """Name of its folder."""
+        return _folder(self.name)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A row that adds up the scores of another and of the first stage, by weights or (`rrf`) by reciprocal ranks."""
+
+    row: System | Untouched
+    rrf: bool = False
+
+    @property
+    def pair(self) -> str | None:
+        """The pair that its ranker is for."""
+        return self.row.pair
+
+    @property
+    def seed(self) -> int:
+        """That of its ranker."""
+        return self.row.seed
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return f"{self.row.name}, with {FIRST_STAGE}" + (RRF if self.rrf else "")
+
+    @property
+    def slug(self) -> str:
+        """Name of its folder."""
+        return f"{self.row.slug}-with-{FIRST_STAGE.lower()}" + ("-rrf" if self.rrf else "")
+
+
+Row = System | Untouched | Fused
+
+
+def _folder(name: str) -> str:
+    """A name as that of a folder.
+
+    >>> _folder("ML-CS + teacher+fgm"), _folder("a/reranker, as it is")
+    ('ml-cs+teacher+fgm', 'a-reranker-as-it-is')
+    """
+    for old, new in ((" + ", "+"), (", ", "-"), (" ", "-"), ("/", "-")):
+        name = name.replace(old, new)
+    return name.lower()
+
+
+def rows_of(profile: Profile, systems: Iterable[System]) -> Iterator[Row]:
+    """The rows of a profile's tables: untouched encoders, then systems; each followed by what is fused with it.
+
+    Raises:
+        CslabError: for a row to be fused that is not there, two rows of one name, or no questions to choose weights on.
+    """
+    untouched = [Untouched(choice) for choice in profile.untouched]
+    names = [row.name for row in untouched]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise CslabError(f"profile {profile.name}: two untouched encoders are called '{twice}'; rename a folder")
+    for row in (*untouched, *systems):
+        yield row
+        called = row.condition.name if isinstance(row, System) else row.encoder.text
+        yield from (Fused(row, rrf) for rrf in (False, True) if called + RRF * rrf in profile.fuse)
+
+
+def _check_fused(profile: Profile) -> None:
+    """Makes sure that what is to be fused is there, and that a weight can be chosen."""
+    known = [*profile.conditions, *(choice.text for choice in profile.untouched)]
+    for name in profile.fuse:
+        if name.removesuffix(RRF) not in known:
+            raise CslabError(f"profile {profile.name}: fuse names '{name}'; {nearest(name.removesuffix(RRF), known)}")
+    if any(not name.endswith(RRF) for name in profile.fuse) and not profile.training.dev_queries:
+        raise CslabError(
+            f"profile {profile.name}: the weight of {FIRST_STAGE} is chosen on held-out questions and there are none; "
+            f"set training.dev_queries, e.g. to 150, or fuse '{profile.fuse[0].removesuffix(RRF)}{RRF}'"
+        )
+
+
 def systems_of(profile: Profile) -> Iterator[System]:
     """Every system of a profile, in the order of its conditions.
 
     Raises:
-        CslabError: for an unknown condition or robust method, or one that switches titles where the profile names none.
+        CslabError: for an unknown condition or robust method, one that switches titles where the profile names none,
+            or one with a teacher where there is none.
     """
     _check_cells(profile)
+    _check_fused(profile)
     for name in profile.conditions:
         if name not in CONDITIONS:
             known = nearest(name, list(CONDITIONS))
@@ -72,6 +170,10 @@ def systems_of(profile: Profile) -> Iterator[System]:
             raise CslabError(
                 f"profile {profile.name}: {name} switches titles and there are none; set lexicon.titles, e.g. "
                 "lexicon.titles={source: titles, folder: wikititles}"
+            )
+        if condition.taught and profile.training.teacher is None:
+            raise CslabError(
+                f"profile {profile.name}: {name} has no teacher; name one, e.g. training.teacher={{models: [me5]}}"
             )
         for extended in profile.encoder.extend:
             for pair in profile.pair_conditions if condition.per_pair else [None]:
@@ -95,11 +197,13 @@ def _check_cells(profile: Profile) -> None:
             raise CslabError(f"profile {profile.name}: cells name no method for {name}; give [none], or leave it out")
 
 
-def pairs_of(profile: Profile, system: System) -> list[str]:
-    """The pairs a system is scored on: all, those it can be asked in, or the one it was trained for."""
-    if system.pair:
-        return [system.pair]
-    pairs, test_text = profile.evaluation.pairs, system.condition.test_text
+def pairs_of(profile: Profile, row: Row) -> list[str]:
+    """The pairs a row is scored on: all, those it can be asked in, or the one it was trained for."""
+    if isinstance(row, Fused):
+        return pairs_of(profile, row.row)
+    if row.pair:
+        return [row.pair]
+    pairs, test_text = profile.evaluation.pairs, row.condition.test_text if isinstance(row, System) else "as is"
     if test_text == "as is":
         return list(pairs)
     readable = {"en", *(profile.lexicon.inverse or profile.collection.languages)}
@@ -209,5 +313,5 @@ def variations(profile: Profile, name: str) -> dict[str, Profile]:
     ablation = ABLATIONS[name]
     conditions = list(ablation.conditions) or [c for c in profile.conditions if not CONDITIONS[c].per_pair]
     cells = {name: methods for name, methods in profile.cells.items() if name in conditions}
-    alone = {"conditions": conditions, "cells": cells, "ablations": [], "tests": {}}
+    alone = {"conditions": conditions, "cells": cells, "untouched": [], "fuse": [], "ablations": [], "tests": {}}
     return {label: varied.model_copy(update=alone) for label, varied in ablation.variations(profile).items()}

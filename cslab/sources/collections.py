@@ -9,9 +9,7 @@ the readers keep in the cache.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,9 +31,7 @@ from cslab.config import CollectionSettings, Profile
 from cslab.evaluation.settings import sample_queries
 from cslab.sources.places import beir_files, locate
 from cslab.store import CslabError, nearest
-from cslab.training.pairs import MarginFilter, Pairs, Score, sample_pairs, with_scores
-
-TAUGHT = ("margin-mse", "kl")  # losses whose labels are a teacher's scores
+from cslab.training.pairs import MarginFilter, Pairs, sample_pairs
 
 MMARCO = "mmarco"  # as a training folder
 SQUAD = "squad"
@@ -222,21 +218,46 @@ def training_languages(profile: Profile) -> list[str]:
 
 
 def read_pairs(profile: Profile, collection: Collection) -> Pairs:
-    """The training pairs of a profile: mMARCO's own, as many as the steps take, or a sample with BM25 negatives."""
-    training, teacher = profile.training, _teacher(profile)
-    if training.folders != [MMARCO]:
-        held = set(dev_queries(profile, collection))
-        pairs = sample_pairs(
-            collection, negatives=training.negatives, seed=training.seeds[0],
-            qids=[qid for qid in collection.qrels["en"] if qid not in held],
-            runs=[read_run(file, "en", "en") for file in run_files(profile)],
-            keep=None if training.margin is None else MarginFilter(teacher, margin=training.margin),
-        )  # fmt: skip
-    else:
+    """The training pairs of a profile: mMARCO's own, as many as the steps take, or a sample with hard negatives.
+
+    Raises:
+        CslabError: for negatives of a dense ranking that no teacher gives, or where negatives come as they are.
+    """
+    training = profile.training
+    if training.folders == [MMARCO]:
+        if training.negatives_from == "dense" or (training.teacher and training.teacher.margin is not None):
+            raise CslabError(
+                "training: the triples of mmarco come as they are; leave out negatives_from and teacher.margin"
+            )
         wanted = training.steps * training.batch
         qids, dids, labels = zip(*sbert_pairs(wanted, training.negatives, held_out()), strict=True)
-        pairs = Pairs(np.array(qids), np.array(dids), np.array(labels, np.float32), training.negatives + 1)
-    return with_scores(pairs, collection, teacher) if training.loss in TAUGHT else pairs
+        return Pairs(np.array(qids), np.array(dids), np.array(labels, np.float32), training.negatives + 1)
+    held = set(dev_queries(profile, collection))
+    asked = [qid for qid in collection.qrels["en"] if qid not in held]
+    return sample_pairs(
+        collection, negatives=training.negatives, seed=training.seeds[0], qids=asked,
+        runs=[*(read_run(file, "en", "en") for file in run_files(profile)), *_dense(profile, collection, asked)],
+        keep=_filter(profile, collection),
+    )  # fmt: skip
+
+
+def _dense(profile: Profile, collection: Collection, qids: Sequence[str]) -> list[Run]:
+    """The ranking of the teacher's dual encoder, where hard negatives come from that."""
+    from cslab.training.teachers import teacher_ranking
+
+    training = profile.training
+    dense = training.negatives_from == "dense"
+    return [teacher_ranking(training.teacher, collection, training.precision, qids)] if dense else []
+
+
+def _filter(profile: Profile, collection: Collection) -> MarginFilter | None:
+    """What keeps false negatives out: the teacher, where it has a margin."""
+    from cslab.training.teachers import Teacher
+
+    settings, precision = profile.training.teacher, profile.training.precision
+    if settings is None or settings.margin is None:
+        return None
+    return MarginFilter(Teacher.of(settings, collection, precision).score, margin=settings.margin)
 
 
 def dev_queries(profile: Profile, collection: Collection) -> list[str]:
@@ -254,27 +275,6 @@ def dev_queries(profile: Profile, collection: Collection) -> list[str]:
 def run_files(profile: Profile) -> list[Path]:
     """The runs that hard negatives come from."""
     return [locate(name, "training.runs") for name in profile.training.runs]
-
-
-def _teacher(profile: Profile) -> Score:
-    """The teacher's scores of texts; the encoder is loaded when it is first asked."""
-    training = profile.training
-    if not training.teacher and (training.margin is not None or training.loss in TAUGHT):
-        what = "margin" if training.margin is not None else f"loss {training.loss}"
-        raise CslabError(f"training.{what} needs a teacher; name an encoder with --set training.teacher=FOLDER")
-
-    @cache
-    def encoder() -> Any:
-        from cslab.ranking.cross_encoder import load_encoder
-
-        return load_encoder(training.teacher)
-
-    def score(texts: Sequence[tuple[str, str]]) -> np.ndarray:
-        from cslab.ranking.cross_encoder import score_pairs
-
-        return score_pairs(encoder(), texts, precision=training.precision)
-
-    return score
 
 
 def _place(name: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from cslab.training.batches import Batch
-from cslab.training.losses import alignment, check_positives
+from cslab.training.losses import alignment, check_positives, kl, lce
 from cslab.training.pairs import Pairs
 from cslab.training.reading import PairTexts, Read, reading, texts_key
 
@@ -34,6 +34,7 @@ class Alignment:
         tokenizer: of the encoder.
         max_length: tokens of a pair.
         weight: of the auxiliary beside the loss.
+        taught: whether labels are a teacher's scores: the other reading then learns them by KL divergence, not InfoNCE.
     """
 
     texts: PairTexts
@@ -41,10 +42,12 @@ class Alignment:
     tokenizer: Any
     max_length: int
     weight: float = 1.0
+    taught: bool = False
     grouped: bool = True
 
     def __post_init__(self) -> None:
-        check_positives(self.pairs.labels, self.pairs.group, "the alignment")
+        if not self.taught:
+            check_positives(self.pairs.labels, self.pairs.group, "the alignment")
 
     @property
     def key(self) -> Any:
@@ -61,6 +64,7 @@ class Alignment:
         other = {name: tensor.to(device) for name, tensor in tokens.batch(np.arange(len(batch.rows))).items()}
         logits = objective.logits(batch.inputs)
         groups = (part.view(-1, self.pairs.group) for part in (logits, objective.logits(other), batch.labels))
-        loss = objective.loss(logits) + self.weight * alignment(*groups)
+        right = kl if self.taught else lce
+        loss = objective.loss(logits) + self.weight * alignment(*groups, right=right)
         backward(loss)
         return loss

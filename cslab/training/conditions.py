@@ -2,9 +2,10 @@
 
 A condition says what the training text is, how it is switched and with which lexicon, whether a model serves one
 language pair, and what is done to text at test time (2305.05295, section 4.1). Conditions that differ at test time
-alone share a model. Text is made when a batch asks for it, as a pure function of (seed, epoch, text id, side): a query
-reads alike in all its pairs of an epoch and differently in the next, and what a worker, a resumed training or a preview
-sees is the same.
+alone share a model. With ` + teacher` the labels are a teacher's scores of the English text, whatever the
+student reads: Translate-Distill (2401.04810) with a lexicon in the translator's place. Text is made when a batch asks
+for it, as a pure function of (seed, epoch, text id, side): a query reads alike in all its pairs of an epoch and
+differently in the next, and what a worker, a resumed training or a preview sees is the same.
 
     texts = pair_texts(CONDITIONS["ML-CS"], pairs, collection, lexicons, seed=1)
     texts(epoch=0, indices=[0, 1])              # [("wer ate the курица", "…"), …]
@@ -40,6 +41,7 @@ class Condition:
         test_text: "as is"; "translated" word by word into English, each text by the lexicon of its own language; or
             "translated by the query's", as the released code does it: documents by the lexicon of the query's language.
         model_of: the condition whose model is asked, where it is not trained for itself.
+        taught: whether its labels are the scores that a teacher gives the English text (2401.04810), not judgements.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Condition:
     per_pair: bool = False
     test_text: str = "as is"
     model_of: str | None = None
+    taught: bool = False
 
     @property
     def training(self) -> "Condition":
@@ -57,7 +60,9 @@ class Condition:
 
 
 BY_QUERY = "translated by the query's"
-# The seven of 2305.05295, in its order; then the same as released, where that differs from what the paper says.
+TAUGHT = " + teacher"  # how the name of a condition ends whose labels are a teacher's
+# The seven of 2305.05295, in its order; then the same as released, where that differs from what the paper says; then
+# those with a teacher (Translate-Distill, 2401.04810, with a lexicon for the translator).
 CONDITIONS: dict[str, Condition] = {
     row.name: row
     for row in (
@@ -74,6 +79,10 @@ CONDITIONS: dict[str, Condition] = {
         Condition("Zero-shot Translate-Test faithful", test_text=BY_QUERY, model_of="Zero-shot"),
         Condition("ML-CS Translate-Test faithful", test_text=BY_QUERY, model_of="ML-CS"),
     )
+}
+CONDITIONS |= {
+    name + TAUGHT: replace(CONDITIONS[name], name=name + TAUGHT, taught=True)
+    for name in ("Zero-shot", "ML-CS", "Wiki-CS", "BL-CS")
 }
 
 

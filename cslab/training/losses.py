@@ -3,7 +3,7 @@
 A loss takes the encoder's logits and the labels of a batch, float32, and gives a scalar. A loss of *pairs* sees them as
 (pairs,); a loss of *groups* sees them as (groups, size), the positive first, as `Pairs` keeps them, and the loop then
 never parts a group. Every loss is a mean over equal parts, so that processes and accumulation do not change it. A
-teacher's scores take the place of labels: `replace(pairs, labels=scores)`. Adding a loss is a function and a row.
+teacher's scores take the place of labels (see `teachers.py`). Adding a loss is a function and a row.
 
     >>> bce(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0])).item()  # ln 2: a model that knows nothing
     0.6931471824645996
@@ -214,7 +214,7 @@ def jensen_shannon(logits: Tensor, other: Tensor) -> Tensor:
     return sum(functional.kl_div(middle, side, log_target=True, reduction="batchmean") for side in (p, q)) / 2
 
 
-def alignment(logits: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+def alignment(logits: Tensor, other: Tensor, labels: Tensor, right: Callable[[Tensor, Tensor], Tensor] = lce) -> Tensor:
     """Auxiliary of two readings of the same pairs (one switched or translated): they should agree, and both be right.
 
     2604.05684 adds a Jensen–Shannon divergence between the representations of parallel texts to InfoNCE. A
@@ -223,12 +223,13 @@ def alignment(logits: Tensor, other: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (groups, size), of the texts that are trained on.
         other: (groups, size), of the other reading.
-        labels: (groups, size), as for `lce`.
+        labels: (groups, size), as for `right`.
+        right: the loss of the other reading; `kl` where labels are a teacher's scores.
 
     >>> round(alignment(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])).item(), 4)  # they agree
     0.6931
     """
-    return jensen_shannon(logits, other) + lce(other, labels)
+    return jensen_shannon(logits, other) + right(other, labels)
 
 
 # --- the table -----------------------------------------------------------------------------------------------
@@ -291,7 +292,8 @@ LOSSES: dict[str, Loss] = {
             compute=kl,
             labels=ANY,
             use="a teacher's logits as labels, groups of many documents",
-            reference="Hinton et al. (1503.02531); over a query's documents: ColBERTv2 (2112.01488)",
+            reference="Hinton et al. (1503.02531); over a query's documents: ColBERTv2 (2112.01488); of translated "
+            "text by a teacher of English: Translate-Distill (2401.04810)",
             grouped=True,
         ),
     )

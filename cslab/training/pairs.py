@@ -6,17 +6,14 @@ that a condition will show for them. On disk they are a `datasets` folder (Arrow
     pairs = sample_pairs(collection, negatives=4, seed=1)
     pairs.qids[:5], pairs.labels[:5]            # one query five times; 1, 0, 0, 0, 0
 
-Hard negatives come from ranks of BM25, or of given runs; a teacher can keep false negatives out, and its scores can be
-the labels:
+Hard negatives come from ranks of BM25, or of given runs; a teacher (see `teachers.py`) can keep false ones out:
 
-    teacher = lambda texts: score_pairs(encoder, texts)
-    pairs = sample_pairs(collection, runs=[read_run("run.trec.gz")], keep=MarginFilter(teacher, margin=1.0))
-    pairs = with_scores(pairs, collection, teacher)          # for the losses margin-mse and kl
+    pairs = sample_pairs(collection, runs=[read_run("run.trec.gz")], keep=MarginFilter(score, margin=1.0))
 """
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
@@ -30,7 +27,7 @@ from cslab.collections.trec import Run
 from cslab.ranking.first_stage import build_index
 from cslab.store import CslabError, nearest, read_json, write_json
 
-Score = Callable[[Sequence[tuple[str, str]]], np.ndarray]  # (query, document) texts → scores, higher is more relevant
+Score = Callable[[Sequence[tuple[str, str]]], np.ndarray]  # (query, document) ids → scores, higher is more relevant
 BLOCK = 256  # groups that a teacher scores together
 
 
@@ -151,26 +148,12 @@ def sample_pairs(
         groups = [_Group(q, d, qrels[q], documents, seed) for q, d in positives[start : start + BLOCK]]
         for group in groups:
             group.draw_from(ranked(group.qid))
-        _take_hard(groups, hard, queries, documents, keep)
+        _take_hard(groups, hard, keep)
         for group in groups:
             group.fill(dids, negatives)
             rows += [(group.qid, group.did), *((group.qid, did) for did in group.found)]
     labels = np.tile(np.array([1] + [0] * negatives, np.float32), len(positives))
     return Pairs(np.array([q for q, _ in rows]), np.array([d for _, d in rows]), labels, 1 + negatives, language)
-
-
-def with_scores(pairs: Pairs, collection: Collection, score: Score) -> Pairs:
-    """The pairs with a teacher's scores, of their texts in the collection, as labels.
-
-    Raises:
-        CslabError: if a score is not a finite number.
-    """
-    queries, documents = collection.queries[pairs.language], collection.documents[pairs.language]
-    texts = [(queries[q], documents[d]) for q, d in zip(pairs.qids.tolist(), pairs.dids.tolist(), strict=True)]
-    labels = np.asarray(score(texts), np.float32)
-    if labels.shape != pairs.labels.shape or not np.isfinite(labels).all():
-        raise CslabError(f"pairs: the teacher gave scores of shape {labels.shape}, or some that are not finite")
-    return replace(pairs, labels=labels)
 
 
 def _check_sampling(
@@ -256,13 +239,7 @@ class _Group:
         )
 
 
-def _take_hard(
-    groups: Sequence[_Group],
-    hard: int,
-    queries: Mapping[str, str],
-    documents: Mapping[str, str],
-    keep: MarginFilter | None,
-) -> None:
+def _take_hard(groups: Sequence[_Group], hard: int, keep: MarginFilter | None) -> None:
     """Up to `hard` documents for each group, in the order drawn; with a filter, those that it keeps."""
     if keep is None:
         for group in groups:
@@ -271,7 +248,7 @@ def _take_hard(
         return
 
     def scores(rows: Sequence[tuple[_Group, str]]) -> np.ndarray:
-        return np.asarray(keep.score([(queries[group.qid], documents[did]) for group, did in rows]), np.float32)
+        return np.asarray(keep.score([(group.qid, did) for group, did in rows]), np.float32)
 
     anchors = dict(zip(map(id, groups), scores([(group, group.did) for group in groups]), strict=True))
     # A few of each group are scored at a time: most groups need no more.

@@ -20,9 +20,9 @@ from cslab.evaluation.breakdown import CAUSES, causes
 from cslab.evaluation.settings import Task
 from cslab.languages import is_pool
 from cslab.lexicon.lexicon import Lexicon
-from cslab.makers import FIRST_STAGE, read_as
+from cslab.makers import read_as
 from cslab.store import CslabError, nearest
-from cslab.systems import pairs_of
+from cslab.systems import FIRST_STAGE, System, pairs_of
 from cslab.text import words
 from cslab.workbench.links import Links
 
@@ -49,6 +49,7 @@ class Experiment:
         max_length: tokens of a pair when it is scored again.
         precision: of that scoring, that of the runs.
         read: (language pair, system, task) → the task as that system reads it; None for systems that read it as it is.
+        kept: systems that have no model of their own, and are not asked again.
     """
 
     systems: Mapping[str, tuple[str, ...]]
@@ -59,6 +60,7 @@ class Experiment:
     max_length: int | None = None
     precision: str = "fp32"
     read: Callable[[str, str, Task], Task] | None = None
+    kept: frozenset[str] = frozenset({FIRST_STAGE})
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,13 +103,13 @@ class Experiment:
 
 
 def experiment_of(lab: "Lab") -> Experiment:
-    """The rankers of a lab and its first stage, on every pair they were evaluated on; of several seeds the first."""
+    """The rows of a lab and its first stage, on every pair they were evaluated on; of several seeds the first."""
     from cslab.ranking.cross_encoder import load_encoder
 
     found = {pair: {} for pair in lab.profile.evaluation.pairs}
-    for system in lab.systems():
-        for pair in pairs_of(lab.profile, system):
-            found.setdefault(pair, {}).setdefault(system.name, system)
+    for row in lab.rows():
+        for pair in pairs_of(lab.profile, row):
+            found.setdefault(pair, {}).setdefault(row.name, row)
     runs = lru_cache(maxsize=4)(lab.runs)  # those of a large collection fill gigabytes
     encoders = lru_cache(maxsize=2)(lambda path: load_encoder(path))
 
@@ -121,8 +123,9 @@ def experiment_of(lab: "Lab") -> Experiment:
         return read_as(lab, found[pair][name], task)
 
     systems = {pair: (*named, FIRST_STAGE) for pair, named in found.items()}
+    kept = frozenset([FIRST_STAGE, *(row.name for row in lab.rows() if not isinstance(row, System))])
     settings = lab.profile.evaluation.max_length, lab.profile.training.precision
-    return Experiment(systems, lab.task, run, lab.lexicons(), encoder, *settings, read)
+    return Experiment(systems, lab.task, run, lab.lexicons(), encoder, *settings, read, kept)
 
 
 # --- one row per query ---------------------------------------------------------------------------------------

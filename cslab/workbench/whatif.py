@@ -16,7 +16,6 @@ import ipywidgets as w
 from cslab.collections.trec import Run
 from cslab.evaluation.settings import Task
 from cslab.lexicon.lexicon import Lexicon
-from cslab.makers import FIRST_STAGE
 from cslab.store import CslabError
 from cslab.switching.draw import Key
 from cslab.switching.policy import policy_named
@@ -83,14 +82,14 @@ class WhatIf:
         return switch(text, self.experiment.lexicons, policy, Key(seed, 0, qid), "query")
 
     def scored(self, task: Task, qid: str, runs: Mapping[str, Run], change: Switched) -> dict[str, Run]:
-        """The runs with the candidates of one query scored for another text; the first stage is not asked again.
+        """The runs with the candidates of one query scored for another text; others than rankers are not asked again.
 
         Raises:
             CslabError: for an empty text.
         """
         if not change.text.strip():
             raise CslabError("the query is empty; type one, or pick another query")
-        models = {name: run for name, run in runs.items() if name != FIRST_STAGE}
+        models = {name: run for name, run in runs.items() if name not in self.experiment.kept}
         keys = {name: ("what if", task.pair, name, qid, change.text) for name in models}
         made = {
             name: self.experiment.once(keys[name], lambda n=name, r=run: self._score(task, qid, n, r, change.text))
@@ -115,7 +114,7 @@ class WhatIf:
         parts = []
         for name, run in after.items():
             ranks = [_first(task, each, qid) for each in (before[name], run)]
-            kept = " (not asked again)" if name == FIRST_STAGE else ""
+            kept = " (not asked again)" if name in self.experiment.kept else ""
             parts.append(f"{name}: rank {' → '.join(ranks)} of the relevant document{kept}")
         return html.note_html(f"Scored again for the edited query. {'; '.join(parts)}.")
 

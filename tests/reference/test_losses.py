@@ -113,6 +113,9 @@ def test_the_alignment_is_a_divergence_and_a_contrast():
     assert jensen_shannon(scores, other).item() == pytest.approx(expected, rel=1e-5)
     contrast = mean(lce(o, y) for o, y in zip(OTHER.tolist(), BINARY.tolist(), strict=True))
     assert alignment(scores, other, labels).item() == pytest.approx(expected + contrast, rel=1e-5)
+    taught = torch.from_numpy(TEACHER)
+    told = jensen_shannon(scores, other) + LOSSES["kl"].compute(other, taught)
+    assert alignment(scores, other, taught, right=LOSSES["kl"].compute).item() == pytest.approx(told.item(), rel=1e-6)
     assert jensen_shannon(scores, scores).item() == pytest.approx(0, abs=1e-6)
     assert jensen_shannon(scores, other).item() == pytest.approx(jensen_shannon(other, scores).item(), rel=1e-5)
 

@@ -49,17 +49,18 @@ def test_a_teacher_labels_and_filters_pairs_of_given_runs(lab, tmp_path):
     queries, documents = plain.training_collection().queries["en"], list(plain.training_collection().documents["en"])
     ranked = {qid: {did: 1.0 / (rank + 1) for rank, did in enumerate(documents[:30])} for qid in queries}
     write_run(Run("given", "en", "en", "given@30", ranked), tmp_path / "given.trec")
-    taught = lab(loss="kl", teacher=str(tmp_path / "encoder"), margin=0.0, runs=[str(tmp_path / "given.trec")])
-    pairs = taught.pairs()
+    teacher = {"models": [str(tmp_path / "encoder")], "margin": 0.0}
+    taught = lab(teacher=teacher, runs=[str(tmp_path / "given.trec")])
+    pairs = taught.pairs(taught=True)
     assert len(set(pairs.labels.tolist())) > 2
     assert plain._pairs.key != taught._pairs.key
+    assert plain._pairs.key == lab(teacher=teacher | {"margin": None})._pairs.key  # labels alone draw no pairs
 
 
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        ({"loss": "kl"}, "training.loss kl needs a teacher"),
-        ({"margin": 1.0}, "training.margin needs a teacher"),
+        ({"negatives_from": "dense"}, "training.negatives_from=dense needs a dual encoder"),
         ({"evaluate_every": 1}, "no queries are held out; set training.dev_queries"),
         ({"loss": "lce", "batch": 12}, "cannot hold whole groups of 5; use 10"),
         ({"runs": ["nowhere.trec"]}, "'nowhere.trec' is not in"),
