@@ -133,9 +133,8 @@ class Package:
         for node in ast.parse(self._files[name].read_bytes()).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 found.imports |= self._imported(node, name)
-                found.foreign |= {
-                    alias.asname or alias.name.partition(".")[0]: ast.unparse(node) for alias in node.names
-                }
+                where = getattr(node, "module", "")  # `import x` has none
+                found.foreign |= {alias.asname or alias.name: f"{where} {alias.name}" for alias in node.names}
                 found.loose += [node] if is_star(node) else []
             elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 for one in node.body:
@@ -158,7 +157,7 @@ class Package:
                      if alias.name.split(".")[0] == NAME]  # fmt: skip
             return {bound: (_below(full), WHOLE) for bound, full in names}
         source = self._source(node, module) if isinstance(node, ast.ImportFrom) else None
-        if source is None:
+        if source not in self._files:
             return {}
         return {alias.asname or alias.name: (source, alias.name) for alias in node.names}
 
@@ -288,16 +287,17 @@ class Package:
         for text in read.texts:
             if text.startswith(f"{NAME}."):
                 yield _below(text), WHOLE
-        typed = {name: self._of_type(note, module, local) for name, note in read.arguments}
-        typed |= {"self": owner, "cls": owner} if owner else {}
+        typed: dict[str, set[Place]] = {"self": {owner}, "cls": {owner}} if owner else {}
+        for name, note in read.arguments:
+            if place := self._of_type(note, module, local):
+                typed.setdefault(name, set()).add(place)
         for chain in read.chains:
             first, *rest = chain
-            if place := typed.get(first):
+            for place in typed.get(first, ()):
                 yield from self._members(place, rest)
-            else:
-                yield self._resolve(module, chain, local)
-            if first in read.taken or chain in (("cls",), ("super",)):
-                yield place or owner
+                yield place if first in read.taken or chain == ("cls",) else None
+            yield owner if chain == ("super",) else None
+            yield self._resolve(module, chain, local) if first not in typed else None
 
     def _members(self, place: Place | None, names: list[str]) -> Iterator[Place | None]:
         """The members that one goes through from an object of a class."""

@@ -7,6 +7,7 @@ import pytest
 
 import cslab
 from cslab.code_keys import Package, code_key, root_of
+from cslab.image_text import open_image_lab
 from cslab.model_stages import model_recipe
 from cslab.stages import open_lab
 
@@ -61,6 +62,7 @@ def test_what_a_training_runs_changes_the_key_of_its_model(package, file, old, n
     ("file", "old", "new"),
     [
         ("workbench/charts.py", 'enable("cslab")', 'enable("other")'),
+        ("training/loop.py", "from typing import Any, Protocol", "from typing import Any, Final, Protocol"),
         ("evaluation/claims.py", "def check_claims(", "MORE = 1\n\n\ndef check_claims("),
         ("evaluation/measures.py", 'RANKS = ("Max@R",)', "RANKS = ()"),
         ("makers.py", 'FIRST_STAGE = "BM25"', 'FIRST_STAGE = "bm25"'),
@@ -93,7 +95,7 @@ def test_a_key_does_not_depend_on_what_was_asked_before():
 
 
 def test_every_stage_has_code():
-    recipes = open_lab("demo").recipes()
+    recipes = open_lab("demo").recipes() + open_image_lab("demo").recipes()
     assert all(code_key(*(recipe.roots or root_of(recipe.build))) for recipe in recipes)
 
 
@@ -122,6 +124,8 @@ def written(tmp_path, **modules):
         "from cslab.x import Held\ndef root(held: Held): return held.used()",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from cslab.x import Held\n"
         'def root(held: "Held | None"): return held.used()',
+        "from cslab.x import Held\nclass Of:\n    def a(self, one: Held): return one.used()\n"
+        "    def b(self, one: str): return str(one)\ndef root(): return Of()",
         "from cslab.again import used\ndef root(): return used()",
         "TABLE = {}\nfrom cslab.x import used\ndef root(): return TABLE\nTABLE[1] = used",
     ],
@@ -142,6 +146,8 @@ def test_one_name_of_a_module_is_reached(tmp_path, text):
         "from cslab import x\ndef root(name): return getattr(x, name)()",
         "from cslab import x\ndef root(): return call(x)",
         "from importlib import import_module\ndef root(name): return getattr(import_module('cslab.x'), name)",
+        "try:\n    from cslab.lost import f\nexcept ImportError:\n    from cslab.x import other as f\n"
+        "def root(): return f",
         "from cslab.x import lost\ndef root(): return lost()",
         "from cslab.x import Held\ndef root(held: Held, name): return getattr(held, name)",
         "from cslab.x import Held\ndef root(held: Held): return held.set_as_it_goes",
