@@ -55,9 +55,10 @@ def taught_recipe(lab: "Lab") -> Recipe:
 
     training = lab.profile.training
     config = {"teacher": training.teacher, "precision": training.precision}
-    config |= {"runs": file_hashes(run_files(training.teacher))}
+    config |= {"runs": file_hashes(run_files(training.teacher)), "negatives from": training.negatives_from}
     rooms = ("training/pairs", "training/teachers", "ranking")
-    return Recipe(lab.folder / "pairs" / "taught", config, build, (lab._pairs, lab._training), rooms)
+    inputs = (lab._pairs, lab._training, *((lab._unlabelled,) if training.unlabelled else ()))
+    return Recipe(lab.folder / "pairs" / "taught", config, build, inputs, rooms)
 
 
 def has_beginning(lab: "Lab") -> bool:
@@ -78,7 +79,8 @@ def beginnings(asked: "Sequence[tuple[Lab, System]]") -> "list[tuple[Lab, System
 
 def _config(lab: "Lab", system: System) -> dict[str, Any]:
     training, profile, ranker = lab.profile.training, lab.profile, system.ranker
-    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "negatives_from", "trackers"}
+    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "negatives_from"}
+    apart |= {"unlabelled", "trackers"}
     if not _switched(ranker):
         apart.add("unswitched_steps")
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}

@@ -128,6 +128,26 @@ def merge_folders(folders: Sequence[str | Path], language: str = "en", name: str
     return Collection(name or "+".join(names), {language: queries}, {language: documents}, {language: qrels})
 
 
+def read_unlabelled(folders: Sequence[str | Path], language: str = "en") -> Collection:
+    """Reads folders of questions and passages that nobody has judged; the collection has no qrels.
+
+    Raises:
+        CslabError: as `read_beir` does, and for an id that two folders use.
+    """
+    sides: dict[str, dict[str, str]] = {"queries": {}, "corpus": {}}
+    for folder in map(Path, folders):
+        for stem, held in sides.items():
+            path = find_file(folder, (stem,), (".jsonl", ".jsonl.gz"))
+            for key, text in read_texts(path, filled=stem == "queries"):
+                if key in held:
+                    raise CslabError(
+                        f"{path}: id '{key}' is in an earlier folder too; make ids unique, e.g. by a prefix"
+                    )
+                held[key] = text
+    name = "+".join(Path(folder).name for folder in folders)
+    return Collection(name, {language: sides["queries"]}, {language: sides["corpus"]}, {language: {}})
+
+
 # --- files ---------------------------------------------------------------------------------------------------
 
 

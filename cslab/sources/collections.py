@@ -15,7 +15,7 @@ import numpy as np
 
 from cslab.collections.atlas import atlas
 from cslab.collections.atlas_data import FOLDER as ATLAS
-from cslab.collections.beir import merge_folders, read_beir, read_beir_folders
+from cslab.collections.beir import merge_folders, read_beir, read_beir_folders, read_unlabelled
 from cslab.collections.beir_sets import beir, beir_nl
 from cslab.collections.collection import Collection, check
 from cslab.collections.miracl import miracl
@@ -31,7 +31,7 @@ from cslab.config import CollectionSettings, Profile
 from cslab.evaluation.settings import sample_queries
 from cslab.sources.places import beir_files, locate
 from cslab.store import CslabError, nearest
-from cslab.training.pairs import MarginFilter, Pairs, sample_pairs
+from cslab.training.pairs import MarginFilter, Pairs, generator, sample_pairs
 
 MMARCO = "mmarco"  # as a training folder
 SQUAD = "squad"
@@ -210,6 +210,19 @@ def read_training(profile: Profile) -> Collection:
     else:
         found = merge_folders([_place(name) for name in settings.folders])
     return found.subset(sample_queries(found, settings.queries, test.seed))
+
+
+def read_unjudged(profile: Profile) -> Collection:
+    """The questions and passages that a teacher labels alone, the questions a seeded sample as those for training."""
+    found = read_unlabelled([locate(name, "training.unlabelled") for name in profile.training.unlabelled])
+    asked = list(found.queries["en"])
+    drawn = generator("unlabelled", profile.collection.seed).permutation(len(asked))[: profile.training.queries]
+    return found.subset(asked[i] for i in sorted(drawn.tolist()))
+
+
+def unjudged_files(profile: Profile) -> list[Path]:
+    """Local files these are read from."""
+    return [file for name in profile.training.unlabelled for file in beir_files(locate(name, "training.unlabelled"))]
 
 
 def training_languages(profile: Profile) -> list[str]:
