@@ -268,3 +268,6 @@ def test_older_spellings_and_mistakes_are_refused(values, message):
 def test_a_condition_with_a_teacher_needs_one(lab):
     with pytest.raises(CslabError, match=r"Zero-shot \+ teacher has no teacher; name one, e\.g\. training\.teacher="):
         lab(teacher=False)
+    with pytest.raises(CslabError, match=r"learns whole groups of 5 pairs, batches have 16; set training\.batch=15"):
+        lab(batch=16)
+    assert next(lab(["Zero-shot"], batch=16).systems()).name == "Zero-shot"
