@@ -177,7 +177,7 @@ def test_robust_methods_alignment_and_held_out_questions_go_with_a_teacher(lab, 
 
 
 def test_a_teacher_keeps_hard_negatives_out_and_ranks_them(lab, folders):
-    few = {"negatives": 2, "passages": 200}
+    few = {"negatives": 2, "passages": 200, "batch": 9}
     plain, dense = lab(**few), lab(**few, negatives_from="dense")
     filtered = lab(**few, teacher={"models": [str(folders / "dual")], "margin": 0.0})
 
