@@ -149,7 +149,8 @@ def teach(
     Returns:
         The pairs; and `teacher` (its name), `scale`, `groups` (those with a judged document), `agreement` (share of
         these where the teacher puts the judged one above all others), `mean margin` (between it and the best other, of
-        scaled scores, without bonus), and `warning` where it agrees with fewer than half.
+        scaled scores, without bonus), `filtered` (its margin, where it has chosen the negatives itself), and `warning`
+        where it agrees with fewer than half.
     """
     teacher = Teacher.of(settings, collection, precision, pairs.language)
     scores = teacher.groups(pairs)
@@ -158,6 +159,7 @@ def teach(
     margins = (scores[:, 0] - scores[:, 1:].max(1))[judged[:, 0] > 0]
     agreement = float((margins > 0).mean())
     report = {"teacher": teacher.name, "scale": teacher.scale, "bonus": settings.bonus, "groups": len(margins)}
+    report |= {} if settings.margin is None else {"filtered": settings.margin}
     report |= {"unjudged groups": len(scores) - len(margins)}
     report |= {"agreement": round(agreement, 4), "mean margin": round(float(margins.mean()), 4)}
     if agreement < HALF:
@@ -173,6 +175,7 @@ def report_text(report: Mapping[str, Any]) -> str:
     """
     told = f"teacher {report['teacher']}: the judged document first in {100 * report['agreement']:.1f} % of "
     told += f"{report['groups']:,} groups, mean margin {report['mean margin']:.2f}"
+    told += ", of negatives that it let through" if "filtered" in report else ""
     return told + (f"; {report['warning']}" if "warning" in report else "")
 
 

@@ -7,6 +7,7 @@ import pytest
 from transformers import BertModel
 
 from cslab.choices import EncoderChoice, TeacherSettings
+from cslab.collections.beir import read_unlabelled
 from cslab.collections.collection import Collection
 from cslab.collections.trec import Run, write_run
 from cslab.config import make_profile
@@ -228,6 +229,12 @@ def test_questions_without_judgements_are_labelled_by_the_teacher_alone(lab, fol
     assert made._model(systems["Zero-shot"]).key == plain._model(systems["Zero-shot"]).key
     assert made.texts(systems["Zero-shot + teacher"])(0, [len(judged)]) == [(asked, first)]
     made.train(systems["ML-CS + teacher"])
+
+
+def test_the_unlabelled_questions_of_a_split(tmp_path, unlabelled):
+    (tmp_path / "more" / "queries.train.jsonl").write_text('{"_id": "one", "text": "where is the fox"}\n')
+    assert set(read_unlabelled([f"{unlabelled}:train"]).queries["en"]) == {"one"}
+    assert len(read_unlabelled([unlabelled]).queries["en"]) == 9
 
 
 def test_unlabelled_text_is_checked(lab, tmp_path, unlabelled):
