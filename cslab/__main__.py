@@ -118,9 +118,13 @@ def train(
     set_: Settings = None,
 ) -> None:
     """Trains the rankers of a profile."""
+    from cslab.findings import teacher_text
+
     lab = _lab(profile, [*(set_ or []), *([f"robust=[{robust}]"] if robust else [])])
     for slug, stage in lab.train_all(_systems(lab, condition)).items():
         print(f"{slug}: {stage.path / 'model'}")
+    if told := teacher_text(lab):
+        print(told)
 
 
 @app.command()

@@ -55,7 +55,7 @@ class TeacherSettings(Strict):
 
     models: list[TeacherModel] = Field(min_length=1)  # of several, the mean of scores standardised in each group
     scale: float | None = Field(None, gt=0)  # of scores; empty: 40 for the cosine of a dual encoder, else 1
-    bonus: float = Field(3, ge=0)  # added to the label of a judged document
+    bonus: float = Field(3.0, ge=0)  # added to the label of a judged document
     loss: Literal["kl", "margin-mse"] = "kl"
     margin: float | None = Field(None, ge=0)  # how far below the positive's score that of a hard negative must be
 

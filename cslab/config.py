@@ -90,6 +90,7 @@ class TrainingSettings(Strict):
     """How a ranker is trained, and on what English text (the atlas brings its own)."""
 
     folders: list[str] = Field(default_factory=list)  # BEIR folders; or `squad`, or `mmarco`
+    unlabelled: list[str] = Field(default_factory=list)  # folders of questions and passages that a teacher labels alone
     passages: int = Field(4000, ge=50)  # of the atlas's training towns
     queries: int = Field(6000, ge=1)  # a seeded sample; of `mmarco` all, and as many triples as the steps take
     steps: int = Field(400, ge=1)
@@ -118,6 +119,15 @@ class TrainingSettings(Strict):
     budget: Literal["steps", "compute"] = "steps"  # of robust methods: as many steps as plain training, or its time
     clean_steps: int = Field(0, ge=0)  # plain ones that robust training begins with
     unswitched_steps: int = Field(0, ge=0)  # that read English before switching sets in
+
+    @model_validator(mode="after")
+    def _labelled(self) -> "TrainingSettings":
+        if self.unlabelled and self.teacher is None:
+            raise CslabError(
+                "training.unlabelled: questions without judgements need a teacher; name one, e.g. "
+                "training.teacher={models: [me5]}"
+            )
+        return self
 
     @property
     def teacher_of_negatives(self) -> dict[str, Any] | None:

@@ -133,6 +133,14 @@ def lexicon_table(
     return pd.DataFrame(rows)
 
 
+def teacher_text(lab: "Lab") -> str:
+    """How the teacher of a lab agrees with judgements, in one line; empty where no condition has one."""
+    from cslab.training.teachers import report_text
+
+    taught = any(system.ranker.condition.taught for system in lab.systems())
+    return report_text(lab._taught.make().summary) if taught else ""
+
+
 # --- tables --------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,8 @@ from cslab.evaluation.settings import Task
 from cslab.jobs import make_all
 from cslab.makers import dev_tasks
 from cslab.recipe import Recipe
-from cslab.systems import System
+from cslab.row_stages import ranked_by
+from cslab.systems import System, Untouched
 
 if TYPE_CHECKING:
     from cslab.stages import Lab
@@ -31,7 +32,7 @@ def held_out_table(lab: "Lab", systems: Sequence[System] | None = None) -> pd.Da
 
     Args:
         lab: the experiment; `training.dev_queries` of its profile are held out.
-        systems: whose rankers (default: each of the profile's once).
+        systems: whose rankers (default: each of the profile's once, and its untouched encoders first).
 
     Returns:
         A row per ranker (the name of its folder) and a column per reading: the mean of the first measure.
@@ -39,36 +40,40 @@ def held_out_table(lab: "Lab", systems: Sequence[System] | None = None) -> pd.Da
     Raises:
         CslabError: for a profile that holds nothing out.
     """
-    chosen = list(dict.fromkeys(system.ranker for system in systems or lab.systems()))
+    trained = list(dict.fromkeys(system.ranker for system in systems or lab.systems()))
+    untouched = [row for row in lab.rows() if isinstance(row, Untouched)] if systems is None else []
     readings(lab)  # what is missing is told before anything is trained
-    lab.train_all(chosen)
-    make_all([(lab, system) for system in chosen], held_out_recipe, lab.profile.jobs)
+    lab.train_all(trained)
+    chosen = [*untouched, *trained]
+    make_all([(lab, row) for row in chosen], held_out_recipe, lab.profile.jobs)
     measure = lab.profile.evaluation.measures[0]
-    summaries = {system.slug: held_out_recipe(lab, system).make().summary for system in chosen}
+    summaries = {row.slug: held_out_recipe(lab, row).make().summary for row in chosen}
     rows = [{name: one[measure] for name, one in summary.items()} for summary in summaries.values()]
     return pd.DataFrame(rows, index=pd.Index(summaries, name="ranker"))
 
 
-def held_out_recipe(lab: "Lab", system: System) -> Recipe:
+def held_out_recipe(lab: "Lab", row: System | Untouched) -> Recipe:
     """What a ranker makes of the held-out questions: for each reading, measure → mean ×100, in the stage's summary."""
-    evaluation = lab.profile.evaluation
 
     def build(folder: Path) -> dict[str, Any]:
-        from cslab.ranking.cross_encoder import load_encoder
-        from cslab.ranking.rerank import rerank_all
+        return ask_held_out(lab, row)
 
-        tasks, encoder = readings(lab), load_encoder(str(lab.train(system).path / "model"))
-        found = {}
-        settings = {"max_length": evaluation.max_length, "precision": lab.profile.training.precision}
-        for name, run in rerank_all(encoder, tasks, "held-out", **settings).items():
-            scores = score_run(run, tasks[name].qrels, system.name, system.seed, evaluation.measures)
-            found[name] = (100 * scores.groupby("measure")["value"].mean()).round(2).to_dict()
-        return found
-
+    evaluation, training = lab.profile.evaluation, lab.profile.training
     config = evaluation.model_dump(include={"protocol", "depth", "max_length", "measures"})
-    config |= {"p": lab.profile.probability, "precision": lab.profile.training.precision}
-    inputs = (lab._pairs, lab._model(system), *lab._lexicons())
-    return Recipe(lab.folder / "held-out" / system.slug, config, build, inputs)
+    config |= {"p": lab.profile.probability, "precision": training.precision}
+    config |= {"questions": training.dev_queries, "seed": training.seeds[0]}
+    config |= {"encoder": row.encoder} if isinstance(row, Untouched) else {}
+    inputs = (lab._training, *([lab._model(row)] if isinstance(row, System) else []), *lab._lexicons())
+    return Recipe(lab.folder / "held-out" / row.slug, config, build, inputs)
+
+
+def ask_held_out(lab: "Lab", row: System | Untouched) -> dict[str, Any]:
+    """Asks a row the held-out questions: for each reading, measure → mean ×100."""
+    tasks, found = readings(lab), {}
+    for name, run in ranked_by(lab, row, tasks).items():
+        scores = score_run(run, tasks[name].qrels, row.name, row.seed, lab.profile.evaluation.measures)
+        found[name] = (100 * scores.groupby("measure")["value"].mean()).round(2).to_dict()
+    return found
 
 
 def readings(lab: "Lab") -> dict[str, Task]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cslab.collections.collection import Collection, save_collection
+from cslab.collections.collection import Collection, load_collection, save_collection
 from cslab.collections.trec import write_run
 from cslab.config import LexiconSettings
 from cslab.evaluation.dev import dev_evaluation
@@ -63,10 +63,15 @@ def extend_encoder(lab: "Lab", folder: Path) -> dict[str, Any]:
 def teach_pairs(lab: "Lab", folder: Path) -> dict[str, Any]:
     """Saves the training pairs with the labels of the profile's teacher, and says how it agrees with judgements."""
     from cslab.training.pairs import save_pairs
-    from cslab.training.teachers import report_text, teach
+    from cslab.training.teachers import joined, report_text, teach, teacher_ranking, unjudged_groups
 
-    training = lab.profile.training
-    pairs, report = teach(lab.pairs(), lab.training_collection(), training.teacher, training.precision)
+    training, pairs = lab.profile.training, lab.pairs()
+    if training.unlabelled:
+        text, ranked = load_collection(lab._unlabelled.make().path / "data"), None
+        if training.negatives_from == "dense":
+            ranked = teacher_ranking(training.teacher, text, training.precision, list(text.queries["en"]))
+        pairs = joined(pairs, unjudged_groups(text, pairs.group, training.seeds[0], ranked))
+    pairs, report = teach(pairs, lab.training_collection(taught=True), training.teacher, training.precision)
     print(f"  {report_text(report)}", flush=True)
     save_pairs(pairs, folder / "data")
     return {"pairs": len(pairs), "queries": len(set(pairs.qids))} | report
@@ -140,7 +145,7 @@ def _alignment(lab: "Lab", start: Any, method: Any, taught: bool) -> Any:
     if method is not None:
         raise CslabError("training.align: it does not go together with a robust method; set it to 0")
     training, pairs = lab.profile.training, lab.pairs(taught)
-    plain = pair_texts(CONDITIONS["Zero-shot"], pairs, lab.training_collection(), {}, training.seeds[0])
+    plain = pair_texts(CONDITIONS["Zero-shot"], pairs, lab.training_collection(taught), {}, training.seeds[0])
     return Alignment(plain, pairs, start.tokenizer, training.max_length, training.align, taught)
 
 

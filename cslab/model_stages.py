@@ -56,8 +56,9 @@ def taught_recipe(lab: "Lab") -> Recipe:
 
     training = lab.profile.training
     config = {"teacher": training.teacher, "precision": training.precision}
-    config |= {"runs": file_hashes(run_files(training.teacher))}
-    return Recipe(lab.folder / "pairs" / "taught", config, build, (lab._pairs, lab._training))
+    config |= {"runs": file_hashes(run_files(training.teacher)), "negatives from": training.negatives_from}
+    inputs = (lab._pairs, lab._training, *((lab._unlabelled,) if training.unlabelled else ()))
+    return Recipe(lab.folder / "pairs" / "taught", config, build, inputs)
 
 
 def has_beginning(lab: "Lab") -> bool:
@@ -82,7 +83,8 @@ def _roots(lab: "Lab") -> tuple[str, ...]:
 
 def _config(lab: "Lab", system: System) -> dict[str, Any]:
     training, profile, ranker = lab.profile.training, lab.profile, system.ranker
-    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "negatives_from", "trackers"}
+    apart = {"folders", "passages", "queries", "negatives", "seeds", "runs", "teacher", "negatives_from"}
+    apart |= {"unlabelled", "trackers"}
     if not _switched(ranker):
         apart.add("unswitched_steps")
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}

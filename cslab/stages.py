@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cslab.attack_stages import attack_recipes
-from cslab.collections.collection import Collection, load_collection
+from cslab.collections.collection import Collection, load_collection, with_texts
 from cslab.collections.trec import Run, read_run, write_run
 from cslab.config import Profile, load_profile, outputs_folder
 from cslab.evaluation.measures import by_setting, deviations, parse_measure, read_scores, write_scores
@@ -47,7 +47,7 @@ from cslab.sources import (
     training_files,
 )
 from cslab.sources import read_lexicon as read_source
-from cslab.sources.collections import run_files
+from cslab.sources.collections import read_unjudged, run_files, unjudged_files
 from cslab.store import CslabError, Stage, nearest, read_jsonl
 from cslab.systems import (
     INVERSE,
@@ -162,13 +162,31 @@ class Lab:
         config |= {"files": file_hashes(training_files(self.profile))}
         return Recipe(self.folder / "collections" / "training", config, build, roots=TRAINING)
 
+    @cached_property
+    def _unlabelled(self) -> Recipe:
+        if self.base is not None:
+            return self.base._unlabelled
+
+        def build(folder: Path) -> dict[str, Any]:
+            return keep_collection(read_unjudged(self.profile), folder)
+
+        training = self.profile.training
+        config = {"folders": training.unlabelled, "queries": training.queries, "seed": self.profile.collection.seed}
+        config |= {"files": file_hashes(unjudged_files(self.profile))}
+        return Recipe(self.folder / "collections" / "unlabelled", config, build)
+
     def collection(self) -> Collection:
         """The collection that systems are evaluated on."""
         return load_collection(self._test.make().path / "data")
 
-    def training_collection(self) -> Collection:
-        """The collection that systems are trained on; no query or document of it is in the one for evaluation."""
-        return load_collection(self._training.make().path / "data")
+    def training_collection(self, taught: bool = False) -> Collection:
+        """The collection that systems are trained on; no query or document of it is in the one for evaluation.
+
+        With `taught` what a teacher labels beside it comes to it.
+        """
+        found = load_collection(self._training.make().path / "data")
+        further = taught and self.profile.training.unlabelled
+        return with_texts(found, load_collection(self._unlabelled.make().path / "data")) if further else found
 
     # --- lexicons --------------------------------------------------------------------------------------------
 
@@ -267,7 +285,8 @@ class Lab:
         pair, profile = split_pair(system.pair) if system.pair else None, self.profile
         switched = system.ranker.condition.policy is not None
         lexicons = self.lexicons(**self._lexicons_of(system)) if switched else {}
-        given = (self.pairs(system.ranker.condition.taught), self.training_collection(), lexicons, system.seed, pair)
+        taught = system.ranker.condition.taught
+        given = (self.pairs(taught), self.training_collection(taught), lexicons, system.seed, pair)
         return pair_texts(system.condition, *given, profile.probability, profile.words, self._directions)
 
     @property

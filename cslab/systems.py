@@ -171,15 +171,28 @@ def systems_of(profile: Profile) -> Iterator[System]:
                 f"profile {profile.name}: {name} switches titles and there are none; set lexicon.titles, e.g. "
                 "lexicon.titles={source: titles, folder: wikititles}"
             )
-        if condition.taught and profile.training.teacher is None:
-            raise CslabError(
-                f"profile {profile.name}: {name} has no teacher; name one, e.g. training.teacher={{models: [me5]}}"
-            )
+        if condition.taught:
+            _check_taught(profile, name)
         for extended in profile.encoder.extend:
             for pair in profile.pair_conditions if condition.per_pair else [None]:
                 for robust in profile.cells.get(name, profile.robust):
                     for seed in profile.training.seeds:
                         yield System(condition, extended, pair, seed, robust)
+
+
+def _check_taught(profile: Profile, name: str) -> None:
+    """Makes sure that a condition has its teacher, and batches of whole groups; losses of teachers compare these."""
+    training, group = profile.training, 1 + profile.training.negatives
+    if training.teacher is None:
+        raise CslabError(
+            f"profile {profile.name}: {name} has no teacher; name one, e.g. training.teacher={{models: [me5]}}"
+        )
+    if training.batch % group:
+        fit = max(1, round(training.batch / group)) * group
+        raise CslabError(
+            f"profile {profile.name}: {name} learns whole groups of {group} pairs, batches have {training.batch}; set "
+            f"training.batch={fit}"
+        )
 
 
 def _check_cells(profile: Profile) -> None:

@@ -115,9 +115,7 @@ def merge_folders(folders: Sequence[str | Path], language: str = "en", name: str
     qrels: dict[str, Mapping[str, int]] = {}
     names = []
     for place in map(str, folders):
-        path, split = place, None
-        if not Path(place).is_dir() and ":" in place:
-            path, _, split = place.rpartition(":")
+        path, split = _with_split(place)
         part = read_beir(path, language, split)
         for whole, new in ((queries, part.queries[language]), (documents, part.documents[language])):
             if twice := next((key for key in new if key in whole), None):
@@ -126,6 +124,35 @@ def merge_folders(folders: Sequence[str | Path], language: str = "en", name: str
         qrels.update(part.qrels[language])
         names.append(part.name)
     return Collection(name or "+".join(names), {language: queries}, {language: documents}, {language: qrels})
+
+
+def _with_split(place: str) -> tuple[str, str | None]:
+    """A folder, and the split that may follow it."""
+    if Path(place).is_dir() or ":" not in place:
+        return place, None
+    path, _, split = place.rpartition(":")
+    return path, split
+
+
+def read_unlabelled(folders: Sequence[str | Path], language: str = "en") -> Collection:
+    """Reads folders of questions and passages that nobody has judged, or `folder:split`; the collection has no qrels.
+
+    Raises:
+        CslabError: as `read_beir` does, and for an id that two folders use.
+    """
+    queries: dict[str, str] = {}
+    documents: dict[str, str] = {}
+    names = []
+    for path, split in map(_with_split, map(str, folders)):
+        stems = (f"queries.{split}", "queries") if split else ("queries",)
+        for held, wanted in ((queries, stems), (documents, ("corpus",))):
+            file = find_file(Path(path), wanted, (".jsonl", ".jsonl.gz"))
+            for key, text in read_texts(file, filled=held is queries):
+                if key in held:
+                    raise CslabError(f"{file}: id '{key}' is in an earlier folder too; make ids unique")
+                held[key] = text
+        names.append(Path(path).name)
+    return Collection("+".join(names), {language: queries}, {language: documents}, {language: {}})
 
 
 # --- files ---------------------------------------------------------------------------------------------------

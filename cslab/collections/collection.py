@@ -10,6 +10,7 @@ index of ids beside each), `qrels.arrow`, `alignment.arrow` and, written last, `
     (('en',), ('de',), ('d',))
 """
 
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,6 +79,22 @@ class Collection:
         queries = {lang: {q: text for q, text in texts.items() if q in wanted} for lang, texts in self.queries.items()}
         qrels = {lang: {q: found for q, found in rows.items() if q in wanted} for lang, rows in self.qrels.items()}
         return replace(self, queries=queries, qrels=qrels)
+
+
+def with_texts(collection: Collection, further: Collection) -> Collection:
+    """A collection with the queries and documents of another one besides; judgements stay as they are.
+
+    Raises:
+        CslabError: for an id that both use.
+    """
+    sides = {}
+    for side in ("queries", "documents"):
+        own, others = getattr(collection, side), getattr(further, side)
+        for lang, texts in others.items():
+            if twice := next((key for key in texts if key in own.get(lang, {})), None):
+                raise CslabError(f"{further.name}: id '{twice}' of {side} is in {collection.name} too; make ids unique")
+        sides[side] = {**own, **{lang: ChainMap(own.get(lang, {}), texts) for lang, texts in others.items()}}
+    return replace(collection, **sides)
 
 
 def check(collection: Collection) -> None:

@@ -47,14 +47,17 @@ def kind_of(name: str) -> Kind:
     from transformers import AutoConfig
     from transformers.utils.hub import cached_file
 
+    from cslab.ranking.dual_encoder import RECORD
+
     if name in DUAL:
         return "dual"
     path = hub_path(name)
-    if (Path(path) / "dual_encoder.json").is_file():
+    if (Path(path) / RECORD).is_file():
         return "dual"
     try:
         config = AutoConfig.from_pretrained(path)
-        recipe = cached_file(path, "modules.json", _raise_exceptions_for_missing_entries=False)
+        lenient = ("missing_entries", "connection_errors")
+        recipe = cached_file(path, "modules.json", **{f"_raise_exceptions_for_{what}": False for what in lenient})
     except Exception as error:  # transformers, the hub's client and JSON have no common class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise CslabError(

@@ -15,7 +15,7 @@ import numpy as np
 
 from cslab.collections.atlas import atlas
 from cslab.collections.atlas_data import FOLDER as ATLAS
-from cslab.collections.beir import merge_folders, read_beir, read_beir_folders
+from cslab.collections.beir import merge_folders, read_beir, read_beir_folders, read_unlabelled
 from cslab.collections.beir_sets import beir, beir_nl
 from cslab.collections.collection import Collection, check
 from cslab.collections.miracl import miracl
@@ -31,7 +31,7 @@ from cslab.config import CollectionSettings, Profile
 from cslab.evaluation.settings import sample_queries
 from cslab.sources.places import beir_files, locate
 from cslab.store import CslabError, nearest
-from cslab.training.pairs import MarginFilter, Pairs, sample_pairs
+from cslab.training.pairs import MarginFilter, Pairs, generator, sample_pairs
 
 MMARCO = "mmarco"  # as a training folder
 SQUAD = "squad"
@@ -208,8 +208,21 @@ def read_training(profile: Profile) -> Collection:
     if settings.folders == [SQUAD]:
         found = squad_sentences()
     else:
-        found = merge_folders([_place(name) for name in settings.folders])
+        found = merge_folders([_place(name, "training.folders") for name in settings.folders])
     return found.subset(sample_queries(found, settings.queries, test.seed))
+
+
+def read_unjudged(profile: Profile) -> Collection:
+    """The questions and passages that a teacher labels alone, the questions a seeded sample as those for training."""
+    found = read_unlabelled([_place(name, "training.unlabelled") for name in profile.training.unlabelled])
+    asked = list(found.queries["en"])
+    drawn = generator("unlabelled", profile.collection.seed).permutation(len(asked))[: profile.training.queries]
+    return found.subset(asked[i] for i in sorted(drawn.tolist()))
+
+
+def unjudged_files(profile: Profile) -> list[Path]:
+    """Local files these are read from."""
+    return _files(profile.training.unlabelled, "training.unlabelled")
 
 
 def training_languages(profile: Profile) -> list[str]:
@@ -277,15 +290,19 @@ def run_files(profile: Profile) -> list[Path]:
     return [locate(name, "training.runs") for name in profile.training.runs]
 
 
-def _place(name: str) -> str:
+def _place(name: str, key: str) -> str:
     """The path of a training folder; a split that follows a colon stays behind it."""
     folder, colon, split = name.partition(":")
-    return f"{locate(folder, 'training.folders')}{colon}{split}"
+    return f"{locate(folder, key)}{colon}{split}"
+
+
+def _files(names: Sequence[str], key: str) -> list[Path]:
+    return [file for name in names for file in beir_files(Path(_place(name, key).partition(":")[0]))]
 
 
 def training_files(profile: Profile) -> list[Path]:
     """Local files the training collection is read from."""
     names: Sequence[str] = [name for name in profile.training.folders if name not in (SQUAD, MMARCO)]
     if names:
-        return [file for name in names for file in beir_files(Path(_place(name).partition(":")[0]))]
+        return _files(names, "training.folders")
     return sorted(ATLAS.glob("*.tsv")) if not profile.training.folders else []

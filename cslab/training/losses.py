@@ -299,8 +299,6 @@ LOSSES: dict[str, Loss] = {
     )
 }
 
-TEACHER_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.labels == ANY)
-
 
 def loss_named(name: str, labels: np.ndarray, group: int = 1) -> Loss:
     """The loss of a name, once all labels are known to suit it.

@@ -21,8 +21,9 @@ from cslab.choices import TeacherModel, TeacherSettings
 from cslab.collections.collection import Collection
 from cslab.collections.trec import Run, read_run
 from cslab.ranking.cosine import TextVectors, dense_run
+from cslab.ranking.first_stage import build_index
 from cslab.store import CslabError
-from cslab.training.pairs import Pairs, Score
+from cslab.training.pairs import Pairs, Score, generator
 
 SCALE = 40.0  # of a single dual encoder's cosines; contrastive training divided them by about a fortieth, or less
 HALF = 0.5  # a teacher that agrees with fewer judgements than that is said so
@@ -100,6 +101,40 @@ def standardised(scores: np.ndarray) -> np.ndarray:
     return np.divide(apart, deviation, out=np.zeros_like(apart), where=deviation > 1e-6 * np.abs(scores).max())
 
 
+def unjudged_groups(
+    collection: Collection, size: int, seed: int, ranked: Run | None = None, language: str = "en"
+) -> Pairs:
+    """Groups of questions that nobody has judged: the first candidate, and others drawn from the first 100.
+
+    Args:
+        collection: questions and documents.
+        size: documents of a group; questions with fewer candidates are left out.
+        seed: of the draws.
+        ranked: the candidates (default: those of BM25).
+
+    Raises:
+        CslabError: if no question has candidates enough.
+    """
+    queries, documents = collection.queries[language], collection.documents[language]
+    index = None if ranked else build_index(documents, language)
+    rows: list[tuple[str, str]] = []
+    for qid, text in queries.items():
+        found = list(index.search(text, DEPTH)) if index else ranked.ranking(qid, DEPTH)
+        if len(found) >= size:
+            others = generator("unjudged", seed, qid).permutation(len(found) - 1)[: size - 1]
+            rows += [(qid, found[0]), *((qid, found[1 + i]) for i in others.tolist())]
+    if not rows:
+        raise CslabError(f"{collection.name}: no question has {size} candidates; give more passages")
+    ids = (np.array(column) for column in zip(*rows, strict=True))
+    return Pairs(*ids, np.zeros(len(rows), np.float32), size, language)
+
+
+def joined(first: Pairs, second: Pairs) -> Pairs:
+    """The groups of both."""
+    columns = ("qids", "dids", "labels")
+    return replace(first, **{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in columns})
+
+
 def teach(
     pairs: Pairs, collection: Collection, settings: TeacherSettings, precision: str = "auto"
 ) -> tuple[Pairs, dict[str, Any]]:
@@ -114,7 +149,8 @@ def teach(
     Returns:
         The pairs; and `teacher` (its name), `scale`, `groups` (those with a judged document), `agreement` (share of
         these where the teacher puts the judged one above all others), `mean margin` (between it and the best other, of
-        scaled scores, without bonus), and `warning` where it agrees with fewer than half.
+        scaled scores, without bonus), `filtered` (its margin, where it has chosen the negatives itself), and `warning`
+        where it agrees with fewer than half.
     """
     teacher = Teacher.of(settings, collection, precision, pairs.language)
     scores = teacher.groups(pairs)
@@ -123,6 +159,8 @@ def teach(
     margins = (scores[:, 0] - scores[:, 1:].max(1))[judged[:, 0] > 0]
     agreement = float((margins > 0).mean())
     report = {"teacher": teacher.name, "scale": teacher.scale, "bonus": settings.bonus, "groups": len(margins)}
+    report |= {} if settings.margin is None else {"filtered": settings.margin}
+    report |= {"unjudged groups": len(scores) - len(margins)}
     report |= {"agreement": round(agreement, 4), "mean margin": round(float(margins.mean()), 4)}
     if agreement < HALF:
         report["warning"] = "the teacher puts the judged document first in fewer than half of the groups"
@@ -137,6 +175,7 @@ def report_text(report: Mapping[str, Any]) -> str:
     """
     told = f"teacher {report['teacher']}: the judged document first in {100 * report['agreement']:.1f} % of "
     told += f"{report['groups']:,} groups, mean margin {report['mean margin']:.2f}"
+    told += ", of negatives that it let through" if "filtered" in report else ""
     return told + (f"; {report['warning']}" if "warning" in report else "")
 
 

@@ -163,9 +163,10 @@ def robust_curve(scores: pd.DataFrame, measure: str = "MRR@10", unit: str = "wor
     table = table[table["system"] == table["attacked"]]
     if table.empty:
         raise CslabError(f"robust_curve: no ranker is scored on its own attack by '{measure}'; attack it first")
-    parts = table["system"].str.partition("+")
+    # `ML-CS + teacher+fgm`: a condition may have a plus in its name, with blanks around it.
+    parts = table["system"].str.extract(r"^(.*?)(?:\+(?! )(.*))?$").fillna("")
     panels = table.groupby(parts[0])["system"].nunique().max() > 1
-    methods = parts[2].replace("", "plain")
+    methods = parts[1].replace("", "plain")
     if set(methods.str.rpartition("+")[2]) == {"vocab"}:  # what all have says nothing
         methods = methods.str.removesuffix("vocab").str.removesuffix("+").replace("", "plain")
     table = table.assign(panel=parts[0], line=methods if panels else table["system"])

@@ -64,10 +64,12 @@ def test_charts(found):
     scores = pd.concat(parts, ignore_index=True)
     for chart in (robust_curve(scores), transfer_map(scores)):
         assert figure(chart, "caption").png().startswith(b"\x89PNG")
-    names = {"mine": "ML-CS+vocab", "other": "ML-CS+fgm+vocab"}
-    robust = robust_curve(scores.assign(system=scores["system"].map(names), attacked=scores["attacked"].map(names)))
-    assert robust.to_dict()["facet"]["column"]["field"] == "panel"
-    assert set(robust.data["line"]) == {"plain", "fgm"}
+    for condition in ("ML-CS", "ML-CS + teacher"):
+        names = {"mine": f"{condition}+vocab", "other": f"{condition}+fgm+vocab"}
+        robust = robust_curve(scores.assign(system=scores["system"].map(names), attacked=scores["attacked"].map(names)))
+        assert robust.to_dict()["facet"]["column"]["field"] == "panel"
+        assert set(robust.data["line"]) == {"plain", "fgm"}
+        assert set(robust.data["panel"]) == {condition}
     assert figure(robust, "caption").png().startswith(b"\x89PNG")
     with pytest.raises(CslabError, match="attack it first"):
         robust_curve(scores[scores["system"] != scores["attacked"]])

@@ -52,6 +52,7 @@ def lab():
         "scores": lambda: scores,
         "task": tasks.__getitem__,
         "systems": lambda: systems,
+        "rows": lambda: systems,
         "runs": lambda system: runs,
     }
     return SimpleNamespace(profile=profile, **made)

@@ -12,6 +12,7 @@ from cslab.config import make_profile
 from cslab.evaluation.measures import by_pair
 from cslab.evaluation.settings import Task
 from cslab.findings import tables_of
+from cslab.held_out import held_out_table
 from cslab.ranking.cross_encoder import load_encoder, score_pairs
 from cslab.ranking.dual_encoder import embed_texts, load_dual_encoder
 from cslab.ranking.fusion import choose_weight, reciprocal, weighted
@@ -122,6 +123,14 @@ def test_rows_stand_in_every_table(profile, tmp_path, folders):
     expected = weighted(runs["ML-CS"], task.candidates, summary["weight"])
     assert runs["ML-CS, with BM25"].scores == expected.scores
     assert runs["ML-CS, with BM25 (rrf)"].scores == reciprocal(runs["ML-CS"], task.candidates).scores
+
+
+def test_encoders_as_they_are_are_asked_the_held_out_questions(profile, tmp_path):
+    lab = open_lab(profile(conditions=["Zero-shot"], fuse=[]), outputs=tmp_path / "out")
+    table = held_out_table(lab)
+    assert list(table.index) == ["cross-as-it-is", "dual-as-it-is", "zero-shot-s1"]
+    assert table.notna().all(axis=None)
+    assert list(held_out_table(lab, list(lab.systems())).index) == ["zero-shot-s1"]
 
 
 def test_rows_without_a_model_are_not_asked_again(profile, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from transformers import BertModel
 
 from cslab.choices import EncoderChoice, TeacherSettings
+from cslab.collections.beir import read_unlabelled
 from cslab.collections.collection import Collection
 from cslab.collections.trec import Run, write_run
 from cslab.config import make_profile
@@ -14,6 +15,7 @@ from cslab.held_out import held_out_table
 from cslab.ranking.cosine import TextVectors, dense_run
 from cslab.ranking.cross_encoder import load_encoder, score_pairs
 from cslab.ranking.dual_encoder import embed_texts, load_dual_encoder
+from cslab.ranking.first_stage import build_index
 from cslab.ranking.kinds import chosen, kind_of
 from cslab.stages import open_lab
 from cslab.store import CslabError
@@ -176,7 +178,7 @@ def test_robust_methods_alignment_and_held_out_questions_go_with_a_teacher(lab, 
 
 
 def test_a_teacher_keeps_hard_negatives_out_and_ranks_them(lab, folders):
-    few = {"negatives": 2, "passages": 200}
+    few = {"negatives": 2, "passages": 200, "batch": 9}
     plain, dense = lab(**few), lab(**few, negatives_from="dense")
     filtered = lab(**few, teacher={"models": [str(folders / "dual")], "margin": 0.0})
 
@@ -190,6 +192,61 @@ def test_a_teacher_keeps_hard_negatives_out_and_ranks_them(lab, folders):
     pairs = dense.pairs()
     drawn = list(zip(pairs.qids.tolist(), pairs.dids.tolist(), pairs.labels.tolist(), strict=True))
     assert all(did in ranked.scores[qid] for qid, did, label in drawn if not label)
+
+
+@pytest.fixture
+def unlabelled(tmp_path):
+    """A folder of eight questions, one of which no passage answers a word of, and forty passages."""
+    texts = {"queries": {f"u{q}": text for q, text in QUERIES.items()} | {"none": "xyzzy"}}
+    texts["corpus"] = {f"u{d}": text for d, text in DOCUMENTS.items()}
+    (tmp_path / "more").mkdir()
+    for stem, held in texts.items():
+        lines = (json.dumps({"_id": key, "text": text}) + "\n" for key, text in held.items())
+        (tmp_path / "more" / f"{stem}.jsonl").write_text("".join(lines))
+    return str(tmp_path / "more")
+
+
+@pytest.mark.parametrize("source", ["bm25", "dense"])
+def test_questions_without_judgements_are_labelled_by_the_teacher_alone(lab, folders, unlabelled, source):
+    plain, made = lab(negatives_from=source), lab(unlabelled=[unlabelled], negatives_from=source)
+    judged, taught = made.pairs(), made.pairs(taught=True)
+    assert judged.key() == plain.pairs().key()  # rankers without a teacher know nothing of them
+    further = taught.qids[len(judged) :].reshape(-1, 5)
+    assert set(further[:, 0]) == {f"u{q}" for q in QUERIES} | ({"none"} if source == "dense" else set())
+    assert (further == further[:, :1]).all()
+    dids = taught.dids[len(judged) :].reshape(-1, 5)
+    assert all(len(set(group)) == 5 for group in dids.tolist())
+    if source == "bm25":
+        index = build_index({f"u{d}": text for d, text in DOCUMENTS.items()}, "en")
+        best = zip(further[:, 0].tolist(), dids[:, 0].tolist(), strict=True)
+        assert all(did == next(iter(index.search(QUERIES[qid[1:]], 100))) for qid, did in best)
+    vectors = TextVectors(str(folders / "dual"), precision="fp32")
+    first, asked = DOCUMENTS[dids[0, 0][1:]], QUERIES[further[0, 0][1:]]
+    assert taught.labels[len(judged)] == pytest.approx(40 * vectors.cosines([asked], [first])[0], abs=1e-3)
+    report = made._taught.make().summary
+    assert (report["groups"], report["unjudged groups"]) == (len(judged) // 5, len(further))
+    systems = {system.name: system for system in made.systems()}
+    assert made._model(systems["Zero-shot"]).key == plain._model(systems["Zero-shot"]).key
+    assert made.texts(systems["Zero-shot + teacher"])(0, [len(judged)]) == [(asked, first)]
+    made.train(systems["ML-CS + teacher"])
+
+
+def test_the_unlabelled_questions_of_a_split(tmp_path, unlabelled):
+    (tmp_path / "more" / "queries.train.jsonl").write_text('{"_id": "one", "text": "where is the fox"}\n')
+    assert set(read_unlabelled([f"{unlabelled}:train"]).queries["en"]) == {"one"}
+    assert len(read_unlabelled([unlabelled]).queries["en"]) == 9
+
+
+def test_unlabelled_text_is_checked(lab, tmp_path, unlabelled):
+    with pytest.raises(CslabError, match="questions without judgements need a teacher"):
+        lab(["Zero-shot"], teacher=False, unlabelled=[unlabelled])
+    with pytest.raises(CslabError, match="'uq0' is in an earlier folder too"):
+        lab(unlabelled=[unlabelled, unlabelled]).pairs(taught=True)
+    with pytest.raises(CslabError, match=r"training\.unlabelled: 'nowhere' is not in"):
+        lab(unlabelled=["nowhere"]).pairs(taught=True)
+    (tmp_path / "more" / "corpus.jsonl").write_text('{"_id": "a", "text": "fox"}\n')
+    with pytest.raises(CslabError, match="no question has 5 candidates"):
+        lab(unlabelled=[unlabelled]).pairs(taught=True)
 
 
 @pytest.mark.parametrize(
@@ -218,3 +275,6 @@ def test_older_spellings_and_mistakes_are_refused(values, message):
 def test_a_condition_with_a_teacher_needs_one(lab):
     with pytest.raises(CslabError, match=r"Zero-shot \+ teacher has no teacher; name one, e\.g\. training\.teacher="):
         lab(teacher=False)
+    with pytest.raises(CslabError, match=r"learns whole groups of 5 pairs, batches have 16; set training\.batch=15"):
+        lab(batch=16)
+    assert next(lab(["Zero-shot"], batch=16).systems()).name == "Zero-shot"
