@@ -35,8 +35,8 @@ class TrainSettings:
         loss: a row of `cslab.training.losses.LOSSES`.
         precision: "auto", "fp32" or "bf16".
         train_embeddings: False freezes the table of token embeddings (and saves its gradient, norm and update).
-        frozen_layers: layers, from the first, that are not trained, nor the embeddings below them. A step costs less, and
-            an encoder forgets less of other languages (Wu and Dredze 2019).
+        frozen_layers: layers, from the first, that are not trained, nor the embeddings below them. A step costs less,
+            and an encoder forgets less of other languages (Wu and Dredze 2019).
         seed: of order, dropout and nothing else; the head's is `load_encoder`'s, the switching's is `pair_texts`'.
         window: batches that are sorted by length together.
         accumulate: parts of an update whose gradients are added up, for batches that do not fit the memory.
