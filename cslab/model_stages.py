@@ -89,16 +89,15 @@ def _config(lab: "Lab", system: System) -> dict[str, Any]:
         apart.add("unswitched_steps")
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}
     config |= {"training": training.model_dump(exclude={*apart, *HARMLESS}) | {"loss": loss_of(lab, ranker)}}
-    config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words"})}
+    config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words", "vocabulary"})}
     config |= {"p": profile.probability, "words": profile.words} if _switched(ranker) else {}
     config |= {"directions": lab._directions} if ranker.condition.training_text == "translated" else {}
     return config
 
 
 def _inputs(lab: "Lab", system: System) -> tuple[Recipe, ...]:
-    extended = (lab._extended,) if system.extended else ()
     lexicons = lab._lexicons(**lab._lexicons_of(system.ranker)) if _switched(system.ranker) else ()
-    return (lab._taught if system.ranker.condition.taught else lab._pairs, *extended, *lexicons)
+    return (lab._taught if system.ranker.condition.taught else lab._pairs, *lab._encoders(system.extended), *lexicons)
 
 
 def _switched(ranker: System) -> bool:

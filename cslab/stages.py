@@ -63,6 +63,7 @@ from cslab.systems import (
     systems_of,
     variations,
 )
+from cslab.vocabulary_stages import needed_recipe
 
 if TYPE_CHECKING:
     from cslab.training.pairs import Pairs
@@ -243,9 +244,18 @@ class Lab:
         place = self.folder / "encoders" / "extended"
         return self._stage(Recipe(place, config, build, self._lexicons()), lambda base: base._extended)
 
+    @cached_property
+    def _needed(self) -> Recipe:
+        return needed_recipe(self) if self.base is None else self.base._needed
+
+    def _encoders(self, extended: bool) -> tuple[Recipe, ...]:
+        """The stage that the encoder is made in; none for the profile's encoder as it is."""
+        return (self._extended,) if extended else (self._needed,) if self.profile.encoder.vocabulary == "needed" else ()
+
     def encoder_source(self, extended: bool) -> str:
-        """What `load_encoder` takes: the profile's encoder, or the folder of its extended form."""
-        return str(self._extended.make().path / "encoder") if extended else self.profile.encoder.name
+        """What `load_encoder` takes: the profile's encoder, or the folder of its extended or smaller form."""
+        made = [str(recipe.make().path / "encoder") for recipe in self._encoders(extended)]
+        return made[0] if made else self.profile.encoder.name
 
     @cached_property
     def _pairs(self) -> Recipe:

@@ -32,6 +32,7 @@ from cslab.resources import packaged
 from cslab.store import CslabError, write_json
 
 ATLAS = packaged("atlas", "encoder")
+LARGE = 1 << 20  # numbers; only tables of embeddings have more
 # Tokens in a batch, padding included: a GPU has to be kept busy, what a CPU works on should stay in its cache.
 BATCH_TOKENS = {"cuda": 65_536, "cpu": 2048}
 WAIT = 32  # batches after which a GPU is asked for scores
@@ -39,12 +40,16 @@ WAIT = 32  # batches after which a GPU is asked for scores
 
 @dataclass(frozen=True)
 class Encoder:
-    """A model with one logit, its tokenizer, the name it was loaded by, and counts worth reporting."""
+    """A model with one logit, its tokenizer, the name it was loaded by, and counts worth reporting.
+
+    `drawn` names the weights that its files lack: those of a new head.
+    """
 
     model: Any
     tokenizer: Any
     name: str
     notes: Mapping[str, int] = field(default_factory=dict)
+    drawn: frozenset[str] = frozenset()
 
     @property
     def device(self) -> torch.device:
@@ -98,8 +103,8 @@ def load_encoder(
             torch.manual_seed(int.from_bytes(blake2b(f"head\t{seed}".encode(), digest_size=7).digest(), "big"))
             tokenizer = transformers.AutoTokenizer.from_pretrained(path)
             rates = {} if dropout is None else _dropout_rates(transformers.AutoConfig.from_pretrained(path), dropout)
-            model = transformers.AutoModelForSequenceClassification.from_pretrained(
-                path, num_labels=1, dtype=torch.float32, use_safetensors=True, **rates
+            model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
+                path, num_labels=1, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **rates
             )
     # Damaged weights and tokenizers raise errors of Rust that have no common class.
     except Exception as error:
@@ -107,7 +112,7 @@ def load_encoder(
     if dropout is not None and not rates:
         raise CslabError(f"encoder '{name}': its config.json names no dropout; leave encoder.dropout empty")
     model.config.use_cache = False
-    return Encoder(aligned(model).to(device).eval(), tokenizer, name)
+    return Encoder(aligned(model).to(device).eval(), tokenizer, name, drawn=frozenset(found["missing_keys"]))
 
 
 def read_config(name: str) -> Any:
@@ -184,26 +189,41 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def save_encoder(encoder: Encoder, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
+def save_encoder(
+    encoder: Encoder, folder: str | Path, card: Mapping[str, Any] | None = None, head: bool = True
+) -> None:
     """Writes weights, tokenizer and a short card; `config.json` comes last, so it marks a whole folder.
 
     Args:
         encoder: what to save.
         folder: where; other files in it are left alone.
         card: facts for the model card (condition, data, lexicon, figures), JSON-like; also kept as `card.json`.
+        head: whether a new head is saved, too; without it each seed draws its own, as from the encoder's own files.
     """
+    left_out = frozenset() if head else encoder.drawn
+    weights = {name: weight for name, weight in weights_of(encoder.model).items() if name not in left_out}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # CrossEncoder would squash logits through a sigmoid, which makes ties of good candidates in fp32.
     encoder.model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary, quiet():
         work = Path(temporary)
-        encoder.model.save_pretrained(work)
+        encoder.model.save_pretrained(work, state_dict=weights)
         encoder.tokenizer.save_pretrained(work)
         write_json(work / "card.json", dict(card or {}))
         (work / "README.md").write_text(_card(encoder, dict(card or {})), encoding="utf-8")
         for file in sorted(work.iterdir(), key=lambda f: f.name == "config.json"):
             os.replace(file, folder / file.name)
+
+
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's weights as they are saved: large tables in 16 bits where these hold their numbers exactly.
+
+    So it is with the word embeddings of `me5` as long as they are not trained. Whoever loads them has 32 bits again.
+    """
+    found = model.state_dict()
+    large = {name: weight.half() for name, weight in found.items() if weight.numel() > LARGE}
+    return found | {name: half for name, half in large.items() if torch.equal(half.to(found[name].dtype), found[name])}
 
 
 def _card(encoder: Encoder, facts: Mapping[str, Any]) -> str:

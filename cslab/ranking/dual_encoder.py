@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from cslab.lexicon.search import unit_rows
 from cslab.ranking import me5
-from cslab.ranking.cross_encoder import Encoder, Progress, cannot_load, hub_path, quiet
+from cslab.ranking.cross_encoder import Encoder, Progress, cannot_load, hub_path, quiet, weights_of
 from cslab.ranking.precision import aligned, choose_precision, computing_in
 from cslab.ranking.sentence_recipe import PROMPTS_OF_E5, read_pooling, read_prompts, write_sentence_recipe
 from cslab.ranking.towers import Towers
@@ -185,7 +185,7 @@ def save_dual_encoder(encoder: DualEncoder, folder: str | Path, card: Mapping[st
             encoder.processor.save_pretrained(work)
             encoder.tokenizer.save_pretrained(work)
         elif model.image is None:
-            model.text.save_pretrained(work)
+            model.text.save_pretrained(work, state_dict=weights_of(model.text))
             encoder.tokenizer.save_pretrained(work)
             width = model.text.config.hidden_size
             write_sentence_recipe(work, width, model.pooling, encoder.max_length, encoder.prompts)

@@ -9,7 +9,9 @@ special tokens. The ids are exactly those of `tokenizer(query, document, truncat
     tokens.batch([0, 1])                          # {"input_ids": tensor(2, 11), "attention_mask": …}
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import copy
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -110,6 +112,15 @@ def backend(tokenizer: Any) -> Any:
     found.no_padding()
     found.no_truncation()
     return found
+
+
+def with_state(tokenizer: Any, state: Mapping[str, Any]) -> Any:
+    """A copy of a tokenizer of transformers that cuts text as another state of its `tokenizer.json` says."""
+    from tokenizers import Tokenizer
+
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(state))
+    return tokenizer
 
 
 def word_cutter(tokenizer: Any) -> Callable[[str], list[str]]:

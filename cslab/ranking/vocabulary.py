@@ -23,7 +23,7 @@ import torch
 
 from cslab.lexicon.lexicon import Lexicon
 from cslab.ranking.cross_encoder import Encoder
-from cslab.ranking.pair_tokens import backend, tokenise, word_cutter
+from cslab.ranking.pair_tokens import backend, tokenise, with_state, word_cutter
 from cslab.store import CslabError
 
 Lexicons = Mapping[str, Lexicon | Sequence[Lexicon]]
@@ -159,10 +159,6 @@ def _with_pieces(tokenizer: Any, pieces: Sequence[str], start: int) -> Any:
     Tokens added in transformers' own way are matched one by one before the text is cut, inside words too; as part of
     the model they cost nothing.
     """
-    from tokenizers import Tokenizer
-
-    tokenizer = copy.deepcopy(tokenizer)
     state = json.loads(backend(tokenizer).to_str())
     state["model"]["vocab"] |= {piece: start + i for i, piece in enumerate(pieces)}
-    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(state))
-    return tokenizer
+    return with_state(tokenizer, state)
