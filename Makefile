@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM = false
 .PHONY: demo test test-cpus browser pictures lint lab install clean
 
 demo: $(DONE)
-	$(BIN)/cslab notebooks --profile $(PROFILE)
+	$(BIN)/cslab notebooks --profile $(PROFILE) --otherwise atlas
 
 # Test files are shared out among the cores, one thread each, in the order that tests/conftest.py gives them: with the
 # largest first, as xdist would have it, a core waits for the notebooks that another is running.

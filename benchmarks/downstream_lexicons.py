@@ -27,11 +27,11 @@ SOURCES = {
 
 
 def lab_of(name: str, settings: list[str], sentences: int, steps: int) -> Lab:
-    """The demo with another lexicon, on the dev split."""
+    """The atlas with another lexicon, on the dev split."""
     common = [f"lexicon.sentences={sentences}", f"training.steps={steps}", "conditions=[ML-CS]"]
     common.append(f"name=downstream-{name.replace(', ', '-').replace(' ', '-').lower()}")
     chosen = ["collection.split=dev", "collection.passages=850", "collection.queries=200"]
-    return open_lab("demo", [*settings, *common, *chosen, f"evaluation.pairs=[{', '.join(PAIRS)}]"])
+    return open_lab("atlas", [*settings, *common, *chosen, f"evaluation.pairs=[{', '.join(PAIRS)}]"])
 
 
 def main() -> None:

@@ -38,6 +38,19 @@ Settings = Annotated[list[str] | None, SET]
 ConditionName = Annotated[str | None, typer.Option(help="Only this condition, e.g. ML-CS.")]
 
 
+def _lacking(profile: str, settings: list[str]) -> str:
+    """Why the encoder of a profile cannot be had here; empty where it can."""
+    from cslab.config import load_profile
+    from cslab.ranking.cross_encoder import read_config
+    from cslab.store import CslabError
+
+    try:
+        read_config(load_profile(profile, settings).encoder.name)
+    except CslabError as error:
+        return str(error)
+    return ""
+
+
 def _lab(profile: str, settings: list[str] | None):
     from cslab.stages import open_lab
 
@@ -54,10 +67,16 @@ def notebooks(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="So many at a time (default: one per four cores, or as the profile says).")
     ] = None,
+    otherwise: Annotated[
+        str | None, typer.Option(help="A profile to run instead where the encoder of the first cannot be had.")
+    ] = None,
 ) -> None:
     """Runs the notebooks headless, in order, and writes the report; what is done already is skipped."""
     from cslab.workbench.notebooks import run_notebooks
 
+    if otherwise and (reason := _lacking(profile, set_ or [])):
+        print(f"{reason}\nInstead of '{profile}' the profile '{otherwise}' is run.", flush=True)
+        profile = otherwise
     raise typer.Exit(run_notebooks(profile, set_ or [], start=start, only=only, html_only=html_only, jobs=jobs))
 
 

@@ -86,6 +86,7 @@ class EncoderSettings(Strict):
     words: int = Field(10_000, ge=1)  # per language, most frequent in the lexicon first
     vocabulary: Literal["whole", "needed"] = "whole"  # needed: cut to collections and lexicons; Unigram encoders alone
     train_embeddings: bool = True
+    frozen_layers: int = Field(0, ge=0)  # from the first: they are not trained
     dropout: float | None = Field(None, ge=0, lt=1)  # in training; empty: as the encoder's own configuration says
 
 

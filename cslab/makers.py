@@ -106,7 +106,9 @@ def train_ranker(
     shared = {field.name for field in fields(TrainSettings)} & training.model_dump().keys()
     given = training.model_dump(include=shared) | {"loss": loss_of(lab, system)}
     given["steps"] = steps_within(training.steps, training.budget, system.robust, training.clean_steps)
-    settings = TrainSettings(**given, seed=system.seed, train_embeddings=encoder.train_embeddings)
+    settings = TrainSettings(
+        **given, seed=system.seed, train_embeddings=encoder.train_embeddings, frozen_layers=encoder.frozen_layers
+    )
     start = load_encoder(lab.encoder_source(system.extended), seed=system.seed, dropout=encoder.dropout)
     card = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
     card |= {"profile": lab.profile.name, "data": lab.training_collection().name}

@@ -1,7 +1,7 @@
 """Where the package's own files lie, and where those of a user go.
 
 Profiles, the atlas, the claims and templates lie in the package (`cslab/data`) and come with the wheel, as the ordered
-notebooks do. In a clone the notebooks are those of the folder `notebooks`, which users open and edit.
+notebooks and the real text of the demo do. In a clone these two are the folders `notebooks` and `data/wiki`.
 
 What is made lies under `home()`: the clone that this runs from, else the present folder. So outputs go to `outputs` of
 the clone, or to `./outputs` where cslab came from a wheel; `$CSLAB_OUTPUTS` names another folder. Downloads go to
@@ -20,6 +20,12 @@ PACKAGE = Path(str(files("cslab")))
 def packaged(*parts: str) -> Path:
     """A file or folder of the package's data, such as `packaged("atlas", "words.tsv")`."""
     return PACKAGE.joinpath("data", *parts)
+
+
+def real_text() -> Path:
+    """The folder of the real text that comes along (`data/wiki` of the clone, else the wheel's copy)."""
+    root = clone()
+    return root / "data" / "wiki" if root else PACKAGE / "wiki"
 
 
 def notebooks_folder() -> Path:

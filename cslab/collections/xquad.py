@@ -6,7 +6,8 @@ judgements. The measured share of questions whose relevant sentence is among the
 de 0.993, ru 0.997, ar 0.992, zh 0.990, el es hi vi above 0.994, tr 0.987, but th 0.79, whose breaks are coarse.
 
 The files are the evaluation data of a benchmark (CC BY-SA 4.0): read them for tests, never for training. Titles exist
-in English alone and are left out, so that no language is favoured. Downloads into the cache; writes nothing else.
+in English alone and are left out, so that no language is favoured. English, German, Russian, Arabic and Chinese come
+along (`data/wiki/xquad_r`); other languages are fetched into the cache. Writes nothing else.
 
     xquad_r(["en", "de"], unit="sentence")    # documents x00p0s00, x00p0s01, …; queries 56beb4343aeaaa14008c925b, …
 """
@@ -19,6 +20,7 @@ from typing import Any
 from cslab.collections.collection import Collection, check
 from cslab.collections.download import fetch
 from cslab.collections.gale_church import align
+from cslab.resources import real_text
 from cslab.store import CslabError, nearest, read_json
 
 URL = "https://raw.githubusercontent.com/google-research-datasets/lareqa/master/xquad-r/{lang}.json"
@@ -53,7 +55,7 @@ class Paragraph:
 
 
 def xquad_r(languages: Sequence[str], unit: str = "sentence", cache: str | Path | None = None) -> Collection:
-    """Reads XQuAD-R in some of its languages, fetching what is not there.
+    """Reads XQuAD-R in some of its languages, fetching those that do not come along.
 
     Args:
         languages: codes, each for questions and documents both.
@@ -73,10 +75,10 @@ def xquad_r(languages: Sequence[str], unit: str = "sentence", cache: str | Path 
     for lang in languages:
         if lang not in SHA256:
             raise CslabError(f"XQuAD-R: language '{lang}' is not in it; {nearest(lang, list(SHA256))}")
-    read = {lang: read_paragraphs(fetch(URL.format(lang=lang), SHA256[lang], cache)) for lang in languages}
+    read = {lang: read_paragraphs(_file(lang, cache)) for lang in languages}
     alignment = {}
     if unit == "sentence" and set(languages) != {"en"}:
-        english = read.get("en") or read_paragraphs(fetch(URL.format(lang="en"), SHA256["en"], cache))
+        english = read.get("en") or read_paragraphs(_file("en", cache))
         alignment = {lang: align_sentences(english, read[lang]) for lang in languages if lang != "en"}
     collection = Collection(
         f"xquad-r-{unit}",
@@ -87,6 +89,16 @@ def xquad_r(languages: Sequence[str], unit: str = "sentence", cache: str | Path 
     )
     check(collection)
     return collection
+
+
+def packaged_file(lang: str) -> Path | None:
+    """The file of a language that comes along; None for others."""
+    path = real_text() / "xquad_r" / f"{lang}.json.gz"
+    return path if path.is_file() else None
+
+
+def _file(lang: str, cache: str | Path | None) -> Path:
+    return packaged_file(lang) or fetch(URL.format(lang=lang), SHA256[lang], cache)
 
 
 def align_sentences(english: Sequence[Paragraph], other: Sequence[Paragraph]) -> dict[str, tuple[str, ...]]:

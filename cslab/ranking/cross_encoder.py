@@ -115,6 +115,22 @@ def load_encoder(
     return Encoder(aligned(model).to(device).eval(), tokenizer, name, drawn=frozenset(found["missing_keys"]))
 
 
+def read_config(name: str) -> Any:
+    """The configuration of an encoder by name, hub id or folder: a quick look whether it can be had.
+
+    Raises:
+        CslabError: if it cannot.
+    """
+    import transformers
+
+    path = hub_path(name)
+    try:
+        with quiet():
+            return transformers.AutoConfig.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise cannot_load("encoder", name, error) from None
+
+
 def cannot_load(kind: str, name: str, error: Exception) -> CslabError:
     """The one line about an encoder that could not be read."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -26,7 +26,7 @@ from cslab.collections.ntrex import ntrex
 from cslab.collections.pool import read_pool
 from cslab.collections.squad import squad_paragraphs, squad_sentences
 from cslab.collections.trec import Run, read_run
-from cslab.collections.xquad import xquad_r
+from cslab.collections.xquad import packaged_file, xquad_r
 from cslab.config import CollectionSettings, Profile
 from cslab.evaluation.settings import sample_queries
 from cslab.sources.places import beir_files, locate
@@ -134,6 +134,10 @@ def _miracl(settings: CollectionSettings) -> Collection:
     return _joined("miracl", parts)
 
 
+def _xquad_files(settings: CollectionSettings) -> list[Path]:
+    return [path for code in settings.languages if (path := packaged_file(code))]
+
+
 def _mkqa(settings: CollectionSettings) -> Collection:
     """The documents and judgements of folders, asked MKQA's questions of the same ids."""
     held = read_beir_folders(_folders(settings), settings.split or None)
@@ -173,7 +177,7 @@ def _pool_runs(settings: CollectionSettings, protocol: str, qids: Iterable[str])
 
 COLLECTIONS: dict[str, CollectionSource] = {
     "atlas": CollectionSource(_atlas, lambda settings: sorted(ATLAS.glob("*.tsv"))),
-    "xquad": CollectionSource(lambda settings: xquad_r(settings.languages, settings.unit)),
+    "xquad": CollectionSource(lambda settings: xquad_r(settings.languages, settings.unit), _xquad_files),
     "squad-it": CollectionSource(lambda settings: squad_paragraphs(settings.languages)),
     "ntrex": CollectionSource(lambda settings: ntrex(settings.languages)),
     "mkqa": CollectionSource(_mkqa, _folder_files),

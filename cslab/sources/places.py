@@ -1,7 +1,7 @@
 """Where the files that a profile names lie.
 
-Relative paths are looked up as given, then in the clone, under `$CSLAB_DATA`, in the folder `data` beside
-`$CSLAB_MIRROR`, and in `data/local` of the clone or here.
+Relative paths are looked up as given, then in the project, beside the real text that comes along (`wiki/squad`), under
+`$CSLAB_DATA`, in the folder `data` beside `$CSLAB_MIRROR`, and in `data/local`.
 
     locate("dict/muse", "lexicon.folder")
 """
@@ -10,13 +10,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cslab.resources import home
+from cslab.resources import home, real_text
 from cslab.store import CslabError
 
 
 def data_roots() -> list[Path]:
     """The folders under which relative paths of a profile are looked up, in order."""
-    roots = [Path.cwd(), home()]
+    roots = [Path.cwd(), home(), real_text().parent]
     if os.environ.get("CSLAB_DATA"):
         roots.append(Path(os.environ["CSLAB_DATA"]))
     if os.environ.get("CSLAB_MIRROR"):

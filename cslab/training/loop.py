@@ -304,7 +304,7 @@ class _Step:
         graphs: bool,
     ) -> "_Step":
         precision, because = choose_precision(settings.precision, accelerator.device)
-        encoder.model.get_input_embeddings().weight.requires_grad_(settings.train_embeddings)
+        freeze(encoder.model, settings)
         model, shards = encoder.model.train(), None
         if shards_asked_for():
             if adversary is not None or settings.compile:
@@ -352,6 +352,24 @@ class _Step:
         optimizer.zero_grad(set_to_none=True)
         # A gradient that is not finite would reach a checkpoint before any loss shows it.
         return value + 0.0 * whole(norm)
+
+
+def freeze(model: nn.Module, settings: TrainSettings) -> None:
+    """Marks what is not trained: the table of token embeddings, and the first layers with all that lies below them.
+
+    Raises:
+        CslabError: for more layers than the model has.
+    """
+    model.get_input_embeddings().weight.requires_grad_(settings.train_embeddings)
+    if not settings.frozen_layers:
+        return
+    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    layers = max(stacks, key=len, default=())
+    if settings.frozen_layers >= len(layers):
+        raise CslabError(f"training: {settings.frozen_layers} frozen layers of {len(layers)}; leave some to be trained")
+    below = [module for name, module in model.named_modules() if name.endswith("embeddings")]
+    for module in (*below, *layers[: settings.frozen_layers]):
+        module.requires_grad_(False)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

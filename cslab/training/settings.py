@@ -35,6 +35,8 @@ class TrainSettings:
         loss: a row of `cslab.training.losses.LOSSES`.
         precision: "auto", "fp32" or "bf16".
         train_embeddings: False freezes the table of token embeddings (and saves its gradient, norm and update).
+        frozen_layers: layers, from the first, that are not trained, nor the embeddings below them. A step costs less,
+            and an encoder forgets less of other languages (Wu and Dredze 2019).
         seed: of order, dropout and nothing else; the head's is `load_encoder`'s, the switching's is `pair_texts`'.
         window: batches that are sorted by length together.
         accumulate: parts of an update whose gradients are added up, for batches that do not fit the memory.
@@ -61,6 +63,7 @@ class TrainSettings:
     loss: str = "bce"
     precision: str = "fp32"
     train_embeddings: bool = True
+    frozen_layers: int = 0
     seed: int = 0
     window: int = 32
     accumulate: int = 1
@@ -81,7 +84,15 @@ class TrainSettings:
         for name in ("steps", "batch", "lr", "clip", "max_length", "window", "accumulate", "log_every"):
             if not getattr(self, name) > 0:
                 raise CslabError(f"training: {name} is {getattr(self, name)}; it must be above 0")
-        counts = ("workers", "save_every", "evaluate_every", "clean_steps", "unswitched_steps", "patience")
+        counts = (
+            "frozen_layers",
+            "workers",
+            "save_every",
+            "evaluate_every",
+            "clean_steps",
+            "unswitched_steps",
+            "patience",
+        )
         for name in ("warmup", "weight_decay", *counts):
             if not getattr(self, name) >= 0:
                 raise CslabError(f"training: {name} is {getattr(self, name)}; it must not be negative")

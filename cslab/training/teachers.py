@@ -197,7 +197,7 @@ def teacher_ranking(
         )
     queries = {qid: collection.queries["en"][qid] for qid in qids}
     print(f"  ranking {len(collection.documents['en']):,} documents with {name}", flush=True)
-    return dense_run(TextVectors(name, precision=precision), queries, collection.documents["en"], DEPTH)
+    return dense_run(TextVectors(name, precision=precision, progress=print), queries, collection.documents["en"], DEPTH)
 
 
 # --- the models ----------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def _model(model: TeacherModel, queries: Mapping[str, str], documents: Mapping[s
 
     if kind == "cross":
         return _Model(kind, name, _of_cross_encoder(name, texts, precision))
-    vectors = TextVectors(name, precision=precision)
+    vectors = TextVectors(name, precision=precision, progress=print)
 
     def cosines(asked: Sequence[tuple[str, str]]) -> np.ndarray:
         pairs = texts(asked)

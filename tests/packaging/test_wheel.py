@@ -49,7 +49,7 @@ def installed(tmp_path_factory) -> Installed:
     place = tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, place)
-    for name in ("cslab", "notebooks"):
+    for name in ("cslab", "notebooks", "data/wiki"):
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place / "dist"), str(place))
     (wheel,) = (place / "dist").glob("*.whl")
@@ -78,6 +78,8 @@ def test_the_wheel_holds_the_package_its_data_and_the_notebooks(installed):
         if path.is_file() and "__pycache__" not in path.parts
     }
     kept |= {f"cslab/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    text = ROOT / "data" / "wiki"
+    kept |= {f"cslab/wiki/{path.relative_to(text).as_posix()}" for path in text.rglob("*") if path.is_file()}
     with zipfile.ZipFile(installed.wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == kept
@@ -108,7 +110,6 @@ def test_the_command_line_runs_a_notebook(installed):
 
 def test_the_example_in_the_readme_runs(installed):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"From Python:\n\n((?:    .*\n|\n)+)", readme).group(1)
-    (installed.work / "en-de.txt").write_text("fox Fuchs\nwhere wo\nlive leben\n", encoding="utf-8")
-    code = re.sub(r"^    ", "", block, flags=re.MULTILINE) + "\nprint(found.undo())"
-    assert installed.run("python", "-c", code) == "Where does the fox live?\n"
+    block = re.search(r"## In Python\n\n((?:    .*\n|\n)+)", readme).group(1)
+    told = installed.run("python", "-c", re.sub(r"^    ", "", block, flags=re.MULTILINE))
+    assert told.splitlines()[-1] == "Which river flows through the old town?"

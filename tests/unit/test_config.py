@@ -62,7 +62,7 @@ def test_a_profile_needs_only_a_name():
 
 
 def test_a_base_may_have_a_base_but_not_itself(tmp_path):
-    (tmp_path / "a.yaml").write_text("base: demo\nprobability: 0.3\n")
+    (tmp_path / "a.yaml").write_text("base: atlas\nprobability: 0.3\n")
     (tmp_path / "b.yaml").write_text(f"base: {tmp_path / 'a.yaml'}\ntraining: {{steps: 7}}\n")
     found = load_profile(str(tmp_path / "b.yaml"))
     assert (found.name, found.probability, found.training.steps, found.training.batch) == ("b", 0.3, 7, 64)

@@ -138,14 +138,14 @@ def test_lexicons_come_from_the_profile_its_alternatives_and_its_titles():
     found = lexicon_sources(lab)
     assert {name: kind for name, (_, kind) in found.items()} == {"own": WORDS, "names": WORDS, "titles": TITLES}
     assert found["titles"][0] is lab
-    bare = SimpleNamespace(profile=load_profile("demo"))
+    bare = SimpleNamespace(profile=load_profile("atlas"))
     assert lexicon_sources(bare) == {"own": (bare, WORDS)}
 
 
 def test_gold_is_the_atlas_for_lexicons_made_from_it_or_what_is_asked_for(tmp_path):
-    assert gold_lexicons(load_profile("demo")) == {}
-    made = load_profile("demo", ["lexicon.source=induced", "lexicon.languages=[de]"])
+    assert gold_lexicons(load_profile("atlas")) == {}
+    made = load_profile("atlas", ["lexicon.source=induced", "lexicon.languages=[de]"])
     assert gold_lexicons(made)["de"]["fox"]
     (tmp_path / "en-de.txt").write_text("fox Fuchs\n")
-    asked = gold_lexicons(load_profile("demo", ["lexicon.languages=[de]"]), str(tmp_path / "en-{language}.txt"))
+    asked = gold_lexicons(load_profile("atlas", ["lexicon.languages=[de]"]), str(tmp_path / "en-{language}.txt"))
     assert [t.text for t in asked["de"]["fox"]] == ["Fuchs"]

@@ -319,7 +319,7 @@ def test_every_policy_switches_captions_into_the_languages_asked_for():
     assert rates == [0.8, 0.3, 0.5, 1.0]
 
 
-@pytest.mark.parametrize("name", ["captions", "demo", "images", "smoke"])
+@pytest.mark.parametrize("name", ["atlas", "captions", "demo", "images", "smoke"])
 def test_shipped_profiles_name_conditions_and_languages_that_are_there(name, tmp_path):
     lab = open_image_lab(name, outputs=tmp_path)
     assert {system.condition.name for system in lab.systems()} == set(lab.settings.conditions)

@@ -387,3 +387,14 @@ def test_settings_out_of_range_are_named(values, message):
 
 def test_words_are_known():
     assert set(NOUNS) <= set(WORDS)
+
+
+def test_frozen_layers_stay_with_all_below_them(tmp_path):
+    encoder = tiny_encoder(tmp_path / "tiny")
+    before = {name: weight.clone() for name, weight in encoder.model.state_dict().items()}
+    train(encoder, PAIRS, switched_texts(), changed(steps=3, frozen_layers=1), tmp_path / "run", progress=None)
+    moved = {name for name, weight in encoder.model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert not [name for name in moved if "embeddings" in name or ".layer.0." in name]
+    assert [name for name in moved if ".layer.1." in name]
+    with pytest.raises(CslabError, match="9 frozen layers of 2; leave some"):
+        train(encoder, PAIRS, switched_texts(), changed(frozen_layers=9), tmp_path / "all", progress=None)
