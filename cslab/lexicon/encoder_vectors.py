@@ -1,7 +1,9 @@
 """Word vectors from a sentence encoder: each word is read as a text of its own, as a query.
 
 A multilingual encoder puts the words of all its languages into one space, so a lexicon can be induced from it without
-a seed and without running text: all it takes is lists of words. Vectors are made once and kept in the cache.
+a seed and without running text: all it takes is lists of words. What the words of a language have in common, the mean
+of their vectors, is taken away: it says that a text is German, or a single word, and not what the word means. So the
+lists should be whole vocabularies. Vectors are made once and kept in the cache.
 
     english = encoder_vectors("me5", ["fox", "hen"], "en", "data/cache/vectors")
     german = encoder_vectors("me5", ["fuchs", "henne", "haus"], "de", "data/cache/vectors")
@@ -12,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cslab.lexicon.search import unit_rows
 from cslab.lexicon.vectors import Vectors, load_vectors, save_vectors
 from cslab.processes import alone
 from cslab.store import CslabError, fingerprint, sha256_file
@@ -30,7 +33,7 @@ def is_encoder(name: str) -> bool:
 def encoder_vectors(
     name: str, words: Iterable[str], language: str, cache: str | Path, progress: "Progress | None" = None
 ) -> Vectors:
-    """The vectors of words, unit rows in the order given, each word once.
+    """The vectors of words, from their mean on, unit rows in the order given, each word once.
 
     Args:
         name: "me5", "minilm", a hub id, or the folder of a sentence encoder.
@@ -54,5 +57,6 @@ def encoder_vectors(
     with alone(folder):
         if not (folder / "record.json").is_file():
             found = embed_texts(load_dual_encoder(name), listed, precision="fp32", progress=progress, side="query")
+            found = unit_rows(found - found.mean(0))
             save_vectors(Vectors(language, tuple(listed), found.numpy(), f"{name} ({language})"), folder)
     return load_vectors(folder)
