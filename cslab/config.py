@@ -54,7 +54,9 @@ class LexiconSource(Strict):
     source: Literal["atlas", "atlas-titles", "atlas-articles", "induced", "muse", "tsv", "titles"] = "atlas"
     folder: str = ""  # of `muse`: `en-xx.txt`; of `tsv`: `en-xx.tsv`; of `titles`: TSV or linguatools XML (all .gz too)
     # of `induced`; with neither vectors nor text these are the atlas's:
-    vectors: str = ""  # by language, e.g. vectors/{language}.vec; or a published set, e.g. wiki.multi
+    # by language, e.g. vectors/{language}.vec; a published set, e.g. wiki.multi; or a sentence encoder, e.g. me5, which
+    # reads the words of `text`, or of the dictionaries en-xx.txt in `folder`
+    vectors: str = ""
     text: str = ""  # text to train vectors on, e.g. text/news.{language}.txt.gz
     seed: str = ""  # dictionaries to align by, e.g. dict/en-{language}.txt, or `identical`; empty: aligned already
     limit: int = Field(200_000, ge=1)  # words read of each language

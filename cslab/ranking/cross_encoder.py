@@ -32,7 +32,7 @@ from cslab.resources import packaged
 from cslab.store import CslabError, write_json
 
 ATLAS = packaged("atlas", "encoder")
-LARGE = 1 << 20  # numbers; only tables of embeddings have more
+LARGE = 1 << 16  # numbers of a weight that is worth a shorter form
 # Tokens in a batch, padding included: a GPU has to be kept busy, what a CPU works on should stay in its cache.
 BATCH_TOKENS = {"cuda": 65_536, "cpu": 2048}
 WAIT = 32  # batches after which a GPU is asked for scores
@@ -217,9 +217,9 @@ def save_encoder(
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A model's weights as they are saved: large tables in 16 bits where these hold their numbers exactly.
+    """A model's weights as they are saved: large ones in 16 bits where these hold their numbers exactly.
 
-    So it is with the word embeddings of `me5` as long as they are not trained. Whoever loads them has 32 bits again.
+    So it is with what of `me5` is not trained, such as its word embeddings. Whoever loads them has 32 bits again.
     """
     found = model.state_dict()
     large = {name: weight.half() for name, weight in found.items() if weight.numel() > LARGE}

@@ -44,7 +44,6 @@ LINEAR = {
     "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
     "ao": "attention.output.dense", "fi": "intermediate.dense", "fo": "output.dense",
 }  # fmt: skip
-WORDS = "embeddings.word_embeddings.weight"
 NORMS = {"aln": "attention.output.LayerNorm", "oln": "output.LayerNorm"}
 
 
@@ -245,9 +244,12 @@ def write_folder(weights: Weights, folder: Path) -> None:
     from transformers import BertConfig
 
     sizes = weights.sizes
-    tensors = {_bert_name(name): torch.from_numpy(tensor) for name, tensor in weights.tensors.items()}
-    # 16 bits change a thousandth of what 4 bits have lost already, and halve every folder made from this one.
-    tensors[WORDS] = tensors[WORDS].half()
+    # Of weights that were packed in 4 bits, 16 lose a thousandth of what is lost already; the folder is half as large,
+    # and so is what of it stays untrained in folders that are made from this one.
+    tensors = {
+        _bert_name(name): torch.from_numpy(tensor).half() if _packed(name) else torch.from_numpy(tensor)
+        for name, tensor in weights.tensors.items()
+    }
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     tokenizer_of(weights.pieces, weights.special, sizes["positions"]).save_pretrained(folder)
     write_sentence_recipe(folder, sizes["hidden"], "mean", sizes["positions"], PROMPTS_OF_E5)
@@ -257,6 +259,12 @@ def write_folder(weights: Weights, folder: Path) -> None:
         max_position_embeddings=sizes["positions"], layer_norm_eps=float(f"{weights.epsilon:.0e}"), hidden_act="gelu",
         pad_token_id=weights.special["<pad>"], architectures=["BertModel"], dtype="float32",
     ).save_pretrained(folder)  # fmt: skip
+
+
+def _packed(name: str) -> bool:
+    """Whether the package holds a tensor in 4 bits: word embeddings, and the matrices of layers."""
+    part = name.split(".")[-2:]
+    return name == "emb.word" or (part[0] in LINEAR and part[1] == "w")
 
 
 def _bert_name(name: str) -> str:

@@ -7,6 +7,7 @@ dictionaries are fetched from their address where no folder is given; trained ve
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from cslab.collections.download import default_cache, fetch
 from cslab.config import LexiconSettings, LexiconSource
 from cslab.lexicon.align import Aligning, align
 from cslab.lexicon.dictionaries import merge, read_dictionary
+from cslab.lexicon.encoder_vectors import encoder_vectors, is_encoder
 from cslab.lexicon.induce import Retrieval, induce
 from cslab.lexicon.lexicon import Lexicon
 from cslab.lexicon.titles import titles_lexicon
@@ -27,6 +29,7 @@ from cslab.lexicon.wikidumps import read_titles
 from cslab.sources.induction import atlas_vectors, induced_lexicon, seed_titles
 from cslab.sources.places import locate
 from cslab.store import CslabError, read_lines
+from cslab.text import fold, words
 
 MUSE = "https://dl.fbaipublicfiles.com/arrival/dictionaries/{source}-{target}.txt"
 IDENTICAL = "identical"
@@ -109,9 +112,9 @@ def _induced(settings: LexiconSource, target: str) -> Lexicon:
     if not settings.vectors and not settings.text:
         vectors = (atlas_vectors(code, settings.sentences) for code in ("en", target))
         return induced_lexicon(*vectors, seed_titles(target, settings.seed_words), settings.retrieval, rounds)
-    source, other = _vectors(settings, "en"), _vectors(settings, target)
+    source, other = (_vectors(settings, code, target) for code in ("en", target))
     if not settings.seed:
-        if settings.text:
+        if not settings.vectors:
             raise CslabError("lexicon.text: vectors of two trainings share no space; set lexicon.seed to align them by")
         return induce(source, other, retrieval=Retrieval(method=settings.retrieval, top=10))
     seed = _seed(settings, target)
@@ -120,8 +123,31 @@ def _induced(settings: LexiconSource, target: str) -> Lexicon:
     return induce(source, other, align(source, other, known, aligning), Retrieval(method=settings.retrieval, top=10))
 
 
-def _vectors(settings: LexiconSource, code: str) -> Vectors:
+def _words(settings: LexiconSource, code: str, target: str) -> list[str]:
+    """The words that an encoder gives vectors of: those of a dictionary, or of a text, most frequent first."""
+    if settings.folder:
+        held = read_dictionary(_dictionary(settings, target), "en", target).entries
+        found = held if code == "en" else (fold(one.text) for translations in held.values() for one in translations)
+    else:
+        lines = read_lines(_word_file(settings, code))
+        counts = Counter(fold(word.text) for _, line in lines for word in words(line))
+        found = (word for word, _ in counts.most_common())
+    return list(dict.fromkeys(word for word in found if " " not in word))[: settings.limit]
+
+
+def _word_file(settings: LexiconSource, code: str) -> Path:
+    if not settings.text:
+        raise CslabError(
+            f"lexicon.vectors: {settings.vectors} gives vectors of words that are named; set lexicon.text to texts "
+            "with these words, e.g. text/news.{language}.txt.gz, or lexicon.folder to dictionaries"
+        )
+    return _vector_file(settings.model_copy(update={"vectors": ""}), code)
+
+
+def _vectors(settings: LexiconSource, code: str, target: str) -> Vectors:
     cache = default_cache() / "vectors"
+    if is_encoder(settings.vectors):
+        return encoder_vectors(settings.vectors, _words(settings, code, target), code, cache)
     path = _vector_file(settings, code)
     if settings.vectors:
         return read_vectors(path, code, settings.limit, cache)
@@ -147,7 +173,11 @@ def _seed(settings: LexiconSource, target: str) -> Path | str:
 def _induced_files(settings: LexiconSource, target: str) -> list[Path]:
     if not settings.vectors and not settings.text:
         return _atlas_files(settings, target)
-    found = [_vector_file(settings, code) for code in ("en", target)]
+    if is_encoder(settings.vectors) and settings.folder:
+        found = [_dictionary(settings, target)]
+    else:
+        file = _word_file if is_encoder(settings.vectors) else _vector_file
+        found = [file(settings, code) for code in ("en", target)]
     if settings.seed and settings.seed != IDENTICAL:
         found.append(Path(_seed(settings, target)))
     return [file for path in found for file in ([path] if path.is_file() else sorted(path.iterdir()))]

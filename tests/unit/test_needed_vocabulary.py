@@ -124,8 +124,8 @@ def test_only_unigram_vocabularies_are_cut(tmp_path):
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_large_tables_are_saved_in_16_bits_where_nothing_is_lost(exact, tmp_path, monkeypatch):
-    monkeypatch.setattr("cslab.ranking.cross_encoder.LARGE", 32 * len(WHOLE))
+def test_weights_are_saved_in_16_bits_where_nothing_is_lost(exact, tmp_path, monkeypatch):
+    monkeypatch.setattr("cslab.ranking.cross_encoder.LARGE", 32 * len(WHOLE))  # the table alone has more
     encoder = multilingual()
     table = encoder.model.get_input_embeddings().weight
     with torch.no_grad():
