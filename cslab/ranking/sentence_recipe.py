@@ -9,9 +9,9 @@ Reads and writes `modules.json`, `1_Pooling/config.json` and `config_sentence_tr
 from collections.abc import Mapping
 from pathlib import Path
 
-from cslab.ranking.towers import POOLINGS
 from cslab.store import CslabError, read_json, write_json
 
+POOLINGS = ("mean", "cls")
 PROMPTS_OF_E5 = {"query": "query: ", "document": "passage: "}
 FILE = "config_sentence_transformers.json"
 SIDES = {"query": ("query",), "document": ("document", "passage", "corpus")}  # as folders name them
