@@ -29,11 +29,8 @@ def untouched_recipe(lab: "Lab", row: Untouched) -> Recipe:
 
     evaluation = lab.profile.evaluation
     config = evaluation.model_dump(include={"pairs", "protocol", "depth", "max_length"})
-    config |= {
-        "encoder": row.encoder,
-        "weights": described(row.encoder.text),
-        "precision": lab.profile.training.precision,
-    }
+    config |= {"encoder": row.encoder, "weights": described(row.encoder.text)}
+    config |= {"precision": lab.profile.training.precision}
     return Recipe(lab.folder / "runs" / row.slug, config, build, (lab._test,))
 
 

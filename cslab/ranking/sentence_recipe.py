@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cslab.store import CslabError, read_json, write_json
 
+NAMED = ("me5", "minilm")  # sentence encoders that go by a name
 POOLINGS = ("mean", "cls")
 PROMPTS_OF_E5 = {"query": "query: ", "document": "passage: "}
 FILE = "config_sentence_transformers.json"
