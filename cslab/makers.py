@@ -21,6 +21,7 @@ from cslab.evaluation.translate import translate_task
 from cslab.languages import pair as split_pair
 from cslab.lexicon.lexicon import Lexicon, write_lexicon
 from cslab.processes import processes
+from cslab.ranking.me5 import described
 from cslab.sources.collections import dev_queries
 from cslab.store import CslabError
 from cslab.systems import FIRST_STAGE, INVERSE, PLAIN, System, asked_in
@@ -112,7 +113,7 @@ def train_ranker(
     start = load_encoder(lab.encoder_source(system.extended), seed=system.seed, dropout=encoder.dropout)
     card = {"condition": system.condition.name, "pair": system.pair, "seed": system.seed}
     card |= {"profile": lab.profile.name, "data": lab.training_collection().name}
-    card |= {"lexicon": lab.profile.lexicon.source, "encoder": encoder.name}
+    card |= {"lexicon": lab.profile.lexicon.source, "encoder": described(encoder.name)}
     taught = system.condition.taught
     card |= {"teacher": lab._taught.make().summary} if taught else {}
     pairs, method, store = lab.pairs(taught), None, (lab.base or lab).folder / "tokens"

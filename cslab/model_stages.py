@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cslab.makers import dev_evaluator, loss_of, teach_pairs, train_ranker
+from cslab.ranking.me5 import described
 from cslab.recipe import Recipe, file_hashes
 from cslab.systems import PLAIN, System
 from cslab.training.settings import HARMLESS
@@ -56,6 +57,7 @@ def taught_recipe(lab: "Lab") -> Recipe:
 
     training = lab.profile.training
     config = {"teacher": training.teacher, "precision": training.precision}
+    config |= {"weights": [described(model.text) for model in training.teacher.models]}
     config |= {"runs": file_hashes(run_files(training.teacher)), "negatives from": training.negatives_from}
     inputs = (lab._pairs, lab._training, *((lab._unlabelled,) if training.unlabelled else ()))
     return Recipe(lab.folder / "pairs" / "taught", config, build, inputs)
@@ -89,7 +91,8 @@ def _config(lab: "Lab", system: System) -> dict[str, Any]:
         apart.add("unswitched_steps")
     config = {"condition": ranker.condition, "pair": system.pair, "seed": system.seed}
     config |= {"training": training.model_dump(exclude={*apart, *HARMLESS}) | {"loss": loss_of(lab, ranker)}}
-    config |= {"encoder": profile.encoder.model_dump(exclude={"extend", "words", "vocabulary"})}
+    chosen = profile.encoder.model_dump(exclude={"extend", "words", "vocabulary"})
+    config |= {"encoder": chosen | {"name": described(profile.encoder.name)}}
     config |= {"p": profile.probability, "words": profile.words} if _switched(ranker) else {}
     config |= {"directions": lab._directions} if ranker.condition.training_text == "translated" else {}
     return config

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cslab.collections.trec import Run, write_run
 from cslab.evaluation.settings import Task
+from cslab.ranking.me5 import described
 from cslab.recipe import Recipe
 from cslab.systems import Fused, System, Untouched, pairs_of
 
@@ -28,7 +29,8 @@ def untouched_recipe(lab: "Lab", row: Untouched) -> Recipe:
 
     evaluation = lab.profile.evaluation
     config = evaluation.model_dump(include={"pairs", "protocol", "depth", "max_length"})
-    config |= {"encoder": row.encoder, "precision": lab.profile.training.precision}
+    config |= {"encoder": row.encoder, "weights": described(row.encoder.text)}
+    config |= {"precision": lab.profile.training.precision}
     return Recipe(lab.folder / "runs" / row.slug, config, build, (lab._test,))
 
 

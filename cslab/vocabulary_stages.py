@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cslab.lexicon.lexicon import read_lexicon
+from cslab.ranking.me5 import described
 from cslab.recipe import Recipe
 from cslab.switching.spliced import spliced_words
 from cslab.systems import INVERSE, asked_in
@@ -26,7 +27,7 @@ def needed_recipe(lab: "Lab") -> Recipe:
         return cut_encoder(lab, folder)
 
     inputs = (lab._training, *_tests(lab), *_lexicons(lab))
-    return Recipe(lab.folder / "encoders" / "needed", {"encoder": lab.profile.encoder.name}, build, inputs)
+    return Recipe(lab.folder / "encoders" / "needed", {"encoder": described(lab.profile.encoder.name)}, build, inputs)
 
 
 def cut_encoder(lab: "Lab", folder: Path) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def cut_encoder(lab: "Lab", folder: Path) -> dict[str, Any]:
 
     name = lab.profile.encoder.name
     small = cut_vocabulary(load_encoder(name, device="cpu"), _texts(lab))
-    save_encoder(small, folder / "encoder", {"base": name, "vocabulary": "needed"}, head=False)
+    save_encoder(small, folder / "encoder", {"base": described(name), "vocabulary": "needed"}, head=False)
     return dict(small.notes)
 
 

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 from cslab.lexicon.search import unit_rows
 from cslab.lexicon.vectors import Vectors, load_vectors, save_vectors
 from cslab.processes import alone
+from cslab.ranking.sentence_recipe import NAMED
 from cslab.store import CslabError, fingerprint, sha256_file
 
 if TYPE_CHECKING:
     from cslab.ranking.pair_tokens import Progress
-
-NAMED = ("me5", "minilm")
 
 
 def is_encoder(name: str) -> bool:

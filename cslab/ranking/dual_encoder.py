@@ -112,8 +112,8 @@ def load_dual_encoder(name_or_path: str | Path, device: str | torch.device | Non
             processor = transformers.AutoImageProcessor.from_pretrained(path) if joint else None
     except LOAD_ERRORS as error:
         raise cannot_load("dual encoder", name, error) from None
-    towers = Towers(model, model) if joint else Towers(model, pooling=read_pooling(Path(path)))
-    prompts = PROMPTS_OF_E5 if path == me5.HUB else read_prompts(Path(path))
+    towers = Towers(model, model) if joint else Towers(model, pooling=read_pooling(path))
+    prompts = PROMPTS_OF_E5 if path == me5.HUB else read_prompts(path)
     return DualEncoder(aligned(towers).to(device).eval(), tokenizer, processor, name, prompts=prompts)
 
 

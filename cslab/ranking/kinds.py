@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cslab.ranking.cross_encoder import hub_path
+from cslab.ranking.sentence_recipe import NAMED
 from cslab.store import CslabError
 
 if TYPE_CHECKING:
     from cslab.choices import EncoderChoice
 
 Kind = Literal["dual", "cross"]
-DUAL = ("minilm", "me5")  # names of sentence encoders
 HEAD = "ForSequenceClassification"
 
 
@@ -49,7 +49,7 @@ def kind_of(name: str) -> Kind:
 
     from cslab.ranking.dual_encoder import RECORD
 
-    if name in DUAL:
+    if name in NAMED:
         return "dual"
     path = hub_path(name)
     if (Path(path) / RECORD).is_file():

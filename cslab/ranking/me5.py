@@ -57,6 +57,17 @@ def me5_path() -> str:
     return HUB if file is None else str(converted(file))
 
 
+def described(name: str) -> str:
+    """The name of an encoder; of `me5` with where its weights come from, for keys and cards: they differ a little.
+
+    >>> described("minilm"), described("me5").startswith("me5 (")
+    ('minilm', True)
+    """
+    if name != "me5":
+        return name
+    return f"me5 ({HUB})" if packaged_weights() is None else f"me5 (4 bits, {PACKAGE} 0.3.0)"
+
+
 def packaged_weights() -> Path | None:
     """The file of weights in the installed package; None without it. The package is found, not imported."""
     spec = find_spec(PACKAGE)

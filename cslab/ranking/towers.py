@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cslab.ranking.sentence_recipe import POOLINGS
 from cslab.store import CslabError, nearest
 
-POOLINGS = ("mean", "cls")
 NO_IMAGES = "this dual encoder has no image tower; load a CLIP or SigLIP model, or give it one"
 START = (2.6593, -10.0)  # log of 1 / 0.07 (CLIP) and the bias of SigLIP
 

