@@ -12,6 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from cslab.config import make_profile
 from cslab.lexicon.lexicon import Lexicon
+from cslab.makers import read_as
 from cslab.ranking.cross_encoder import Encoder, load_encoder, save_encoder, score_pairs
 from cslab.ranking.needed_vocabulary import cut_vocabulary, needed_pieces, with_kept
 from cslab.stages import open_lab
@@ -226,3 +227,14 @@ def test_one_folder_serves_further_collections_and_ablations(folder, tmp_path):
     assert lab._needed.path in {recipe.path for recipe in lab.recipes()}
     steps = lab_of(folder, tmp_path, training={"steps": 2, "passages": 60, "queries": 30})
     assert steps._needed.key == alone._needed.key
+
+
+def test_translated_test_text_is_cut_as_before(folder, tmp_path):
+    evaluation = {"pairs": ["de-de"], "depth": 5}
+    lab = lab_of(folder, tmp_path, conditions=["Zero-shot Translate-Test"], evaluation=evaluation)
+    assert "inverse" in {recipe.path.parent.name for recipe in lab._needed.inputs}
+    task = read_as(lab, next(lab.systems()), lab.task("de-de"))
+    assert task.queries != lab.task("de-de").queries
+    small = load_encoder(lab.encoder_source(False), device="cpu").tokenizer
+    for text in (*task.queries.values(), *task.documents.values()):
+        assert small.tokenize(text) == WHOLE.tokenize(text)
