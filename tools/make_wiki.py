@@ -22,6 +22,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "data" / "wiki"
 LANGUAGES = ("en", "de", "ru", "ar", "zh")
 TARGETS = ("de", "ru", "ar")  # of dictionaries and titles; Chinese stays a language that no lexicon knows
 WORDS = re.compile(r"\w+")
+LATIN, NOTE = re.compile("[A-Za-z]"), re.compile(r"[+…()\[\]/;:,0-9]|\.\.")
 PARTS = {  # folder or file → (source, address, licence, what was kept)
     "xquad_r": (
         "XQuAD-R of LAReQA (Roy et al. 2020), from XQuAD (Artetxe et al. 2020) and SQuAD (Rajpurkar et al. 2016)",
@@ -38,7 +39,8 @@ PARTS = {  # folder or file → (source, address, licence, what was kept)
     "wiktionary": (
         "translations of the English Wiktionary by its authors",
         "https://github.com/open-dsl-dict/wiktionary-dict, dsl/oneway", "CC BY-SA 3.0 and GFDL",
-        "word, translation and part of speech, English into German, Russian and Arabic",
+        "word, translation and part of speech, English into German, Russian and Arabic; translations of at most three "
+        "words in the script of the language, without notes on grammar",
     ),
     "titles": (
         "titles of Wikipedia articles on the same thing, by Wikidata's links of 2016",
@@ -59,8 +61,10 @@ def main() -> None:
         write_xquad(fetch(URL.format(lang=code), SHA256[code]), given.out / "xquad_r" / f"{code}.json.gz")
     write_squad(given.squad, given.out / "squad", test_text(given.out / "xquad_r" / "en.json.gz"))
     for code in TARGETS:
-        rows = [cells for _, cells in read_tsv(given.wiktionary / f"en-{code}.tsv.gz", width=3)]
-        write_tsv(given.out / "wiktionary" / f"en-{code}.tsv.gz", iter(rows))
+        rows = (cells for _, cells in read_tsv(given.wiktionary / f"en-{code}.tsv.gz", width=3))
+        header = next(rows)
+        kept = (row for row in rows if is_text(row[1], code))
+        write_tsv(given.out / "wiktionary" / f"en-{code}.tsv.gz", kept, header)
     write_titles(given.titles, given.out / "titles" / "titles.tsv.gz", known_words(given.out / "squad"))
     with atomic_open(given.out / "README.md") as handle:
         handle.write(readme(given.out))
@@ -108,6 +112,16 @@ def write_squad(source: Path, target: Path, tested: set[tuple[str, ...]]) -> Non
     header, *rows = (cells for _, cells in read_tsv(source / "qrels.tsv", width=3))
     judged = [row for row in rows if row[0] in kept["queries"] and row[1] in kept["corpus"]]
     write_tsv(target / "qrels.tsv.gz", iter([header, *judged]))
+
+
+def is_text(translation: str, code: str) -> bool:
+    """Whether a translation can stand in running text: no note on grammar, no pattern, at most three words.
+
+    >>> [is_text(text, "ru") for text in ("лиса", "genitive case", "чем + comp.", "чем… тем")]
+    [True, False, False, False]
+    """
+    foreign = code in ("ru", "ar") and LATIN.search(translation)
+    return not foreign and not NOTE.search(translation) and len(translation.split()) <= 3
 
 
 def known_words(folder: Path) -> set[str]:

@@ -64,6 +64,9 @@ def test_the_training_text_holds_nothing_of_the_test_text():
 def test_dictionaries_and_titles_know_the_language(code):
     words = read_dictionary(locate("wiki/wiktionary", "lexicon.folder") / f"en-{code}.tsv.gz", "en", code)
     assert len(words) > 8_000
+    texts = [translation.text for word in words.entries for translation in words[word]]
+    assert not [text for text in texts if re.search(r"[+…()]|\.\.", text) or len(text.split()) > 3]
+    assert code == "de" or not [text for text in texts if re.search("[A-Za-z]", text)]
     assert {"de": "Haus", "ru": "дом", "ar": "بيت"}[code] in [t.text for t in words["house"]]
 
 
