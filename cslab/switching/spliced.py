@@ -6,7 +6,7 @@ vocabulary can be cut to what will be read. Entries of several words are given b
 
     >>> german = Lexicon.from_pairs("en", "de", [("fox", "fuchs"), ("red fox", "Rotfuchs"), ("hen", "Huhn")])
     >>> sorted(spliced_words(["The red Fox-hunt!"], [german]))
-    ['Fuchs-hunt!', 'Rotfuchs', 'fuchs-hunt!']
+    ['Fuchs-hunt!', 'Rotfuchs', 'fuchs-hunt!', 'rotfuchs']
 """
 
 from collections.abc import Iterable, Iterator, Sequence

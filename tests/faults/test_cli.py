@@ -84,9 +84,9 @@ def test_a_missing_language_and_a_malformed_lexicon_are_named(tmp_path):
 def test_a_wrong_checksum_is_one_line(tmp_path):
     place = tmp_path / "mirror/raw.githubusercontent.com/google-research-datasets/lareqa/master/xquad-r"
     place.mkdir(parents=True)
-    (place / "en.json").write_text("{}")
-    words = ("collection", "--profile", "xquad", "--set", "collection.languages=[en]")
-    refused(cslab(*words, outputs=tmp_path / "out", CSLAB_MIRROR=str(tmp_path / "mirror")), "en.json")
+    (place / "es.json").write_text("{}")  # English comes along
+    words = ("collection", "--profile", "xquad", "--set", "collection.languages=[es]")
+    refused(cslab(*words, outputs=tmp_path / "out", CSLAB_MIRROR=str(tmp_path / "mirror")), "es.json")
 
 
 # --- what the system refuses, and interruptions ----------------------------------------------------------------

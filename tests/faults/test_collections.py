@@ -210,16 +210,16 @@ def test_languages_and_units_that_xquad_has_not(tmp_path, monkeypatch):
     assert complaint(xquad_r, ["en", "nl"]).startswith("XQuAD-R: language 'nl' is not in it; ")
     assert "unit 'sentences' is not known; did you mean 'sentence'?" in complaint(xquad_r, ["en"], unit="sentences")
     assert "no language given" in complaint(xquad_r, [])
-    assert "not in the mirror" in complaint(xquad_r, ["en"], cache=tmp_path / "cache")
+    assert "not in the mirror" in complaint(xquad_r, ["es"], cache=tmp_path / "cache")
 
 
 def test_a_wrong_checksum_of_a_source(tmp_path, monkeypatch):
     monkeypatch.delenv("CSLAB_MIRROR", raising=False)
     monkeypatch.setenv("CSLAB_OFFLINE", "1")
-    path = tmp_path.joinpath(*URL.format(lang="en").removeprefix("https://").split("/"))
+    path = tmp_path.joinpath(*URL.format(lang="es").removeprefix("https://").split("/"))
     os.makedirs(path.parent)
     path.write_text(squad())
-    message = complaint(xquad_r, ["en"], cache=tmp_path)
-    assert "en.json: sha256 is " in message
+    message = complaint(xquad_r, ["es"], cache=tmp_path)
+    assert "es.json: sha256 is " in message
     assert "the file was removed, fetch it again" in message
     assert not path.exists()

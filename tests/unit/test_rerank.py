@@ -92,19 +92,23 @@ def test_runs_that_share_pairs_are_scored_in_one_pass(encoder, tmp_path, monkeyp
     monkeypatch.setattr(
         module, "scored", lambda e, t, b, *rest: (counted.append(sum(map(len, b))), scored(e, t, b, *rest))[1]
     )
-    runs = rerank_all(encoder, tasks, "tiny", batch_tokens=65_536)  # one batch: to the bit
+    runs = rerank_all(encoder, tasks, "tiny", batch_tokens=65_536)
     assert sum(counted) == 48 + 6
     assert list(runs["en-xx"].scores["q1"]) == list(first["q1"])
     for qid, found in CANDIDATES.scores.items():
-        assert [runs["en-en"].scores[qid][did] for did in found] == [
-            runs["en-xx"].scores[qid][f"en:{did}"] for did in found
-        ]
+        single, pooled = (
+            [runs[p].scores[qid][f"{c}{did}"] for did in found] for p, c in (("en-en", ""), ("en-xx", "en:"))
+        )
+        assert single == pooled
     write_texts(tmp_path / "en.arrow", DOCUMENTS.items())
     stored = stored_texts(encoder.tokenizer, Texts(tmp_path / "en.arrow"), tmp_path / "tokens")
     monkeypatch.setattr(Texts, "__getitem__", lambda *_: pytest.fail("a text with ids was read"))
-    assert (
-        rerank_all(encoder, tasks | {"en-en": Asked(QUERIES, stored, CANDIDATES)}, "tiny", batch_tokens=65_536) == runs
-    )
+    again = rerank_all(encoder, tasks | {"en-en": Asked(QUERIES, stored, CANDIDATES)}, "tiny", batch_tokens=65_536)
+    # Pairs of one length may stand in another order in the batch, which the last digit shows on some CPUs.
+    for pair, run in runs.items():
+        for qid, found in run.scores.items():
+            assert list(again[pair].scores[qid]) == list(found)
+            np.testing.assert_allclose([*again[pair].scores[qid].values()], [*found.values()], atol=1e-7)
 
 
 def test_only_the_document_is_cut(encoder):
