@@ -38,7 +38,7 @@ class TextVectors:
 
     name: str
     max_length: int | None = None
-    precision: str = "auto"
+    precision: str = "fp32"
     progress: Progress | None = None
     kept: dict[tuple[Side, str], torch.Tensor] = field(default_factory=dict, repr=False)
 

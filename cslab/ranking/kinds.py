@@ -9,7 +9,7 @@ Reads the configuration of a folder or hub id; writes nothing.
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cslab.ranking.cross_encoder import hub_path
+from cslab.ranking.cross_encoder import cannot_load, hub_path
 from cslab.ranking.sentence_recipe import NAMED
 from cslab.store import CslabError
 
@@ -59,10 +59,7 @@ def kind_of(name: str) -> Kind:
         lenient = ("missing_entries", "connection_errors")
         recipe = cached_file(path, "modules.json", **{f"_raise_exceptions_for_{what}": False for what in lenient})
     except Exception as error:  # transformers, the hub's client and JSON have no common class
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise CslabError(
-            f"encoder '{name}' cannot be loaded ({reason}); give a folder, or a hub id you can reach"
-        ) from None
+        raise cannot_load("encoder", name, error) from None
     if any(str(kind).endswith(HEAD) for kind in config.architectures or ()):
         if config.num_labels == 1:
             return "cross"

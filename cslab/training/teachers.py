@@ -48,7 +48,7 @@ class Teacher:
 
     @classmethod
     def of(
-        cls, settings: TeacherSettings, collection: Collection, precision: str = "auto", language: str = "en"
+        cls, settings: TeacherSettings, collection: Collection, precision: str = "fp32", language: str = "en"
     ) -> "Teacher":
         """The teacher that a profile names; encoders are loaded when they are first asked.
 
@@ -136,7 +136,7 @@ def joined(first: Pairs, second: Pairs) -> Pairs:
 
 
 def teach(
-    pairs: Pairs, collection: Collection, settings: TeacherSettings, precision: str = "auto"
+    pairs: Pairs, collection: Collection, settings: TeacherSettings, precision: str = "fp32"
 ) -> tuple[Pairs, dict[str, Any]]:
     """The same pairs with a teacher's labels, and what it makes of the judged ones.
 
@@ -180,7 +180,7 @@ def report_text(report: Mapping[str, Any]) -> str:
 
 
 def teacher_ranking(
-    settings: TeacherSettings | None, collection: Collection, precision: str = "auto", qids: Sequence[str] = ()
+    settings: TeacherSettings | None, collection: Collection, precision: str = "fp32", qids: Sequence[str] = ()
 ) -> Run:
     """The documents that a teacher's dual encoder ranks first for English questions, to draw hard negatives from.
 

@@ -11,6 +11,7 @@ import cslab
 from cslab.evaluation.attacks import ranking_by
 from cslab.evaluation.dev import dev_evaluation
 from cslab.evaluation.noise import noise_scores
+from cslab.ranking.cosine import TextVectors
 from cslab.ranking.cross_attention import pair_scores
 from cslab.ranking.cross_encoder import score_pairs, scored
 from cslab.ranking.dual_encoder import embed_images, embed_texts, stored_images
@@ -18,6 +19,7 @@ from cslab.ranking.precision import choose_precision, computing_in
 from cslab.ranking.rerank import rerank_all
 from cslab.store import CslabError
 from cslab.training.settings import TrainSettings
+from cslab.training.teachers import teach
 
 pytestmark = pytest.mark.numbers
 
@@ -54,7 +56,7 @@ def test_other_names_are_refused(bad):
         choose_precision(bad, CPU)
 
 
-@pytest.mark.parametrize("function", COMPUTE, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("function", [*COMPUTE, TextVectors, teach], ids=lambda function: function.__name__)
 def test_functions_compute_in_fp32_unless_they_are_told(function):
     assert inspect.signature(function).parameters["precision"].default == "fp32"
 
